@@ -1,0 +1,1 @@
+//! Extracts the changed functions of an object pair into a livepatch object.

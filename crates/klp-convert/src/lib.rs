@@ -1,0 +1,1 @@
+//! Turns an intermediate module into a livepatch module, and verifies one.

@@ -1,0 +1,1 @@
+//! From a source patch to a livepatch module.

@@ -1,0 +1,1 @@
+//! Object model of relocatable ELF files that the differ and the converter share.

@@ -1,0 +1,1 @@
+//! Wraps diff objects, C glue and the Rust core into an intermediate kernel module.

@@ -1,0 +1,1 @@
+//! What a distribution ships of a kernel: image, kallsyms, modules, exports, configuration.
