@@ -1,0 +1,177 @@
+//! Names and records that travel between the differ, the module link and the converter.
+//!
+//! The linker and objtool must see ordinary objects, so in between a reference that the kernel's
+//! livepatch core will resolve is an ordinary relocation against a *placeholder*, a weak undefined
+//! symbol, and [`PLACEHOLDERS`] says what each placeholder stands for. The converter turns them into
+//! the form of `Documentation/livepatch/module-elf-format.rst`.
+
+use std::fmt;
+
+/// Table of placeholders: records of [`PLACEHOLDER_RECORD`] bytes, three `R_X86_64_64` pointers each:
+/// to the placeholder, to the name of the object whose loading applies the relocation, and to the
+/// final symbol name. The strings are in [`PLACEHOLDER_STRINGS`]. The converter removes both.
+pub const PLACEHOLDERS: &str = ".kpatch.placeholders";
+/// NUL-terminated strings of [`PLACEHOLDERS`].
+pub const PLACEHOLDER_STRINGS: &str = ".kpatch.placeholder_strings";
+/// Size of a record of [`PLACEHOLDERS`] in bytes.
+pub const PLACEHOLDER_RECORD: usize = 24;
+
+/// Table of patched functions, which the in-kernel core reads: records of [`FUNCTION_RECORD`] bytes,
+/// `{ new function, old name, object name, position }`, the first three `R_X86_64_64` pointers, the
+/// last a number. The strings are in [`FUNCTION_STRINGS`].
+pub const FUNCTIONS: &str = ".kpatch.funcs";
+/// NUL-terminated strings of [`FUNCTIONS`].
+pub const FUNCTION_STRINGS: &str = ".kpatch.strings";
+/// Size of a record of [`FUNCTIONS`] in bytes.
+pub const FUNCTION_RECORD: usize = 32;
+
+/// What the kernel calls itself in livepatch names.
+pub const VMLINUX: &str = "vmlinux";
+
+/// Longest object name: `%55[^.]` in `klp_resolve_symbols` (`kernel/livepatch/core.c`), and
+/// `MODULE_NAME_LEN` less the NUL.
+pub const OBJECT_NAME_MAX: usize = 55;
+/// Longest symbol name: `%511[^,]` in the same function (`KSYM_NAME_LEN` less the NUL).
+pub const SYMBOL_NAME_MAX: usize = 511;
+
+const SYMBOL_PREFIX: &str = ".klp.sym.";
+const SECTION_PREFIX: &str = ".klp.rela.";
+const PLACEHOLDER_PREFIX: &str = ".kpatch.placeholder.";
+
+/// A symbol that the livepatch core looks up in kallsyms.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LivepatchSymbol {
+    /// The object that has the symbol: [`VMLINUX`] or a module.
+    pub object: String,
+    /// Its name in kallsyms.
+    pub name: String,
+    /// Which of several symbols of that name in the object, counted from 1 in the order of kallsyms;
+    /// 0 says that the name is unique.
+    pub position: u32,
+}
+
+/// Why a name cannot be a livepatch name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The kernel reads no further than the limit and would look up another name.
+    #[error("`{0}` is longer than the kernel's livepatch core reads")]
+    TooLong(String),
+    /// A dot in an object name or a comma in a symbol name ends it for the kernel.
+    #[error("`{0}` holds a character that ends the name for the kernel's livepatch core")]
+    Separator(String),
+    /// Not of the form that the kernel scans.
+    #[error("`{0}` is not a livepatch name")]
+    Malformed(String),
+}
+
+impl LivepatchSymbol {
+    /// Checks the limits of the kernel's `sscanf`.
+    ///
+    /// # Errors
+    /// [`NameError`] when the kernel would not read the name back whole.
+    pub fn check(&self) -> Result<(), NameError> {
+        check_object(&self.object)?;
+        if self.name.len() > SYMBOL_NAME_MAX {
+            return Err(NameError::TooLong(self.name.clone()));
+        }
+        if self.name.is_empty() || self.name.contains(',') {
+            return Err(NameError::Separator(self.name.clone()));
+        }
+        Ok(())
+    }
+
+    /// Reads `.klp.sym.<object>.<name>,<position>`.
+    ///
+    /// # Errors
+    /// [`NameError`] when the kernel could not read it.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let malformed = || NameError::Malformed(text.to_owned());
+        let rest = text.strip_prefix(SYMBOL_PREFIX).ok_or_else(malformed)?;
+        let (object, rest) = rest.split_once('.').ok_or_else(malformed)?;
+        let (name, position) = rest.split_once(',').ok_or_else(malformed)?;
+        let position = position.parse().map_err(|_| malformed())?;
+        let symbol = Self { object: object.to_owned(), name: name.to_owned(), position };
+        symbol.check()?;
+        Ok(symbol)
+    }
+}
+
+impl fmt::Display for LivepatchSymbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SYMBOL_PREFIX}{}.{},{}", self.object, self.name, self.position)
+    }
+}
+
+fn check_object(object: &str) -> Result<(), NameError> {
+    if object.len() > OBJECT_NAME_MAX {
+        return Err(NameError::TooLong(object.to_owned()));
+    }
+    if object.is_empty() || object.contains('.') {
+        return Err(NameError::Separator(object.to_owned()));
+    }
+    Ok(())
+}
+
+/// A livepatch symbol together with the object whose loading applies the relocations against it. The
+/// two differ when a patch to module B refers to a symbol of module A.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Placeholder {
+    /// The object whose `.klp.rela.<object>.*` sections hold the relocations.
+    pub applied_with: String,
+    /// What is meant.
+    pub symbol: LivepatchSymbol,
+}
+
+impl Placeholder {
+    /// A name that no other placeholder and no kernel symbol has, so that the linker never merges two
+    /// that mean different things.
+    pub fn unique_name(&self) -> String {
+        let LivepatchSymbol { object, name, position } = &self.symbol;
+        format!("{PLACEHOLDER_PREFIX}{}.{object}.{name}.{position}", self.applied_with)
+    }
+}
+
+/// `.klp.rela.<object>.<section>`.
+///
+/// # Errors
+/// [`NameError`] when the kernel could not read `object` back.
+pub fn rela_section_name(object: &str, section: &str) -> Result<String, NameError> {
+    check_object(object)?;
+    Ok(format!("{SECTION_PREFIX}{object}.{section}"))
+}
+
+/// The object that a `.klp.rela.` section belongs to, as the kernel reads it.
+///
+/// # Errors
+/// [`NameError`] when the name is not of that form.
+pub fn rela_section_object(name: &str) -> Result<&str, NameError> {
+    let malformed = || NameError::Malformed(name.to_owned());
+    let rest = name.strip_prefix(SECTION_PREFIX).ok_or_else(malformed)?;
+    let (object, _) = rest.split_once('.').ok_or_else(malformed)?;
+    check_object(object)?;
+    Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back() {
+        let symbol =
+            LivepatchSymbol { object: "nf_tables".into(), name: "foo.isra.0".into(), position: 2 };
+        assert_eq!(symbol.to_string(), ".klp.sym.nf_tables.foo.isra.0,2");
+        assert_eq!(LivepatchSymbol::parse(&symbol.to_string()), Ok(symbol));
+        let section = rela_section_name("vmlinux", ".text.foo").unwrap();
+        assert_eq!(section, ".klp.rela.vmlinux..text.foo");
+        assert_eq!(rela_section_object(&section), Ok("vmlinux"));
+    }
+
+    #[test]
+    fn names_that_the_kernel_would_cut_are_refused() {
+        let long = "x".repeat(OBJECT_NAME_MAX + 1);
+        assert_eq!(rela_section_name(&long, ".text"), Err(NameError::TooLong(long)));
+        assert!(LivepatchSymbol::parse(".klp.sym.vmlinux.a").is_err());
+        assert!(rela_section_name("a.b", ".text").is_err());
+    }
+}
