@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Shell functions that the scripts beside it share: messages, timing, the cache, the Rust toolchain.
+# Sourced by bash, after `set -eu`; defines functions and settles HOME and KPATCH_CACHE.
+# shellcheck shell=bash
+
+# A failure inside $(...) or a pipe is a failure.
+set -o pipefail
+shopt -s inherit_errexit
+
+# The oldest compiler that builds the workspace (rust-version in Cargo.toml).
+RUST_MINIMUM=1.85
+
+# apt's words are read below, and they are translated.
+export LC_ALL=C.UTF-8
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# Milliseconds since the epoch. EPOCHREALTIME's fraction follows the locale's decimal sign.
+now_ms() {
+  local t=${EPOCHREALTIME//[!0-9]/}
+  printf '%s' "${t%???}"
+}
+
+# as_seconds MILLISECONDS: "12.3 s"
+as_seconds() { printf '%d.%d s' $(($1 / 1000)) $(($1 % 1000 / 100)); }
+
+# step TITLE COMMAND...: says what is done, does it, says how long it took. The command runs in
+# this shell, in no condition, so that `set -e` holds inside it.
+step() {
+  local title=$1 start
+  shift
+  say "==> $title"
+  start=$(now_ms)
+  "$@"
+  say "    done: $title ($(as_seconds $(($(now_ms) - start))))"
+}
+
+# su, cron and containers may leave HOME out; cargo and the cache both hang on it.
+if [ -z "${HOME:-}" ]; then
+  HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
+  [ -n "$HOME" ] || die "HOME is not set and user $(id -u) has no home directory"
+  export HOME
+fi
+
+# One absolute cache directory for every tool that these scripts start.
+KPATCH_CACHE=${KPATCH_CACHE:-$HOME/.cache/kpatch}
+case $KPATCH_CACHE in
+  /*) ;;
+  *) KPATCH_CACHE=$PWD/$KPATCH_CACHE ;;
+esac
+export KPATCH_CACHE
+
+# usage: prints the comment at the top of the running script, as its --help.
+usage() { sed -n '3,/^[^#]/{ s/^# \{0,1\}//p }' "$0"; }
+
+# usage_error MESSAGE: exit code 2, as in the tools.
+usage_error() {
+  printf 'error: %s; see --help\n' "$*" >&2
+  exit 2
+}
+
+# as_root COMMAND...: runs it as root, through sudo where we are not.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo -- "$@"
+  else
+    die "must be run as root, and there is no sudo here: $*"
+  fi
+}
+
+# apt must neither ask nor scare: no questions, no pager, no progress bar.
+apt_as_root() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"; }
+
+# version_at_least VERSION MINIMUM, both dotted numbers.
+version_at_least() {
+  [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+# rust_version TOOL: the version that `TOOL --version` tells ("rustc 1.85.0 (...)"), or nothing. A
+# rustup proxy without a default toolchain exists and fails: as good as absent.
+rust_version() {
+  "$1" --version 2>/dev/null | sed -n 's/^[a-z-]* \([0-9][0-9.]*\).*/\1/p' || true
+}
+
+# Whether TOOL exists, runs and is at least RUST_MINIMUM.
+new_enough() {
+  local version
+  [ -x "$1" ] || return 1
+  version=$(rust_version "$1")
+  [ -n "$version" ] && version_at_least "$version" "$RUST_MINIMUM"
+}
+
+# Directories that may hold cargo and rustc, first choice first. sudo drops ~/.cargo/bin from PATH;
+# Debian's tools may lie behind an older rustup.
+rust_dirs() {
+  local found
+  if found=$(command -v cargo); then
+    dirname "$found"
+  fi
+  printf '%s\n' "${CARGO_HOME:-$HOME/.cargo}/bin" /usr/bin
+}
+
+# find_cargo: prints the directory of the first cargo and rustc that are both new enough; 1 if none.
+find_cargo() {
+  local dir
+  while IFS= read -r dir; do
+    if new_enough "$dir/cargo" && new_enough "$dir/rustc"; then
+      printf '%s\n' "$dir"
+      return 0
+    fi
+  done < <(rust_dirs)
+  return 1
+}
+
+# find_core: prints the first rustc that is new enough and has the sources of its own `core`; 1 if
+# none. Debian's rustc finds them through a symlink in the same place as rustup's.
+find_core() {
+  local dir sysroot
+  while IFS= read -r dir; do
+    new_enough "$dir/rustc" || continue
+    sysroot=$("$dir/rustc" --print sysroot) || continue
+    if [ -f "$sysroot/lib/rustlib/src/rust/library/core/src/lib.rs" ]; then
+      printf '%s\n' "$dir/rustc"
+      return 0
+    fi
+  done < <(rust_dirs)
+  return 1
+}
+
+# use_cargo: puts the chosen cargo first on PATH, so that it also finds the rustc beside it.
+use_cargo() {
+  local dir
+  dir=$(find_cargo) || die "no cargo and rustc >= $RUST_MINIMUM: run scripts/setup.sh"
+  PATH=$dir:$PATH
+  export PATH
+}

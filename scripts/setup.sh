@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Installs through apt what the tools, their tests and the demo need, and only what is missing.
+# Meant for Debian 12 and 13 on x86-64. Needs root or sudo only when something is missing.
+#
+# usage: scripts/setup.sh [--kernel KERNEL_ENV]
+#   --kernel  also the compiler that built that kernel (a kernel.env of scripts/fetch-kernel.sh)
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=lib.sh
+. "$here/lib.sh"
+
+# What each package is for:
+#   building kernel parts   gcc libc6-dev make bc flex bison perl python3 libelf-dev libssl-dev
+#                           zlib1g-dev dwarves (pahole) cpio kmod patch diffutils
+#   fetching a kernel       ca-certificates xz-utils
+#   booting it              busybox-static qemu-system-x86
+packages="
+  gcc libc6-dev make bc flex bison perl python3 libelf-dev libssl-dev zlib1g-dev dwarves cpio kmod
+  patch diffutils ca-certificates xz-utils busybox-static qemu-system-x86"
+
+kernel_env=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --kernel)
+      kernel_env=${2:?--kernel needs a file}
+      shift 2
+      ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    *) usage_error "unknown argument \`$1\`" ;;
+  esac
+done
+
+# Prints those of its arguments that are not installed.
+not_installed() {
+  dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null |
+    { grep '^installed ' || true; } | cut -d' ' -f2 | sort -u |
+    comm -13 - <(printf '%s\n' "$@" | sort -u)
+}
+
+# Whether apt can install PACKAGE, in at least version MINIMUM when that is given.
+offered() {
+  local candidate
+  candidate=$(apt-cache policy "$1" | sed -n 's/^  Candidate: //p')
+  [ -n "$candidate" ] && [ "$candidate" != '(none)' ] &&
+    { [ -z "${2:-}" ] || dpkg --compare-versions "$candidate" ge "$2"; }
+}
+
+# The packages of the first family that is new enough here: plain `rustc` on Debian 13, `rustc-web`
+# (what the browsers are built with) on Debian 12.
+rust_packages() {
+  if offered rustc "$RUST_MINIMUM"; then
+    say rustc cargo rust-src
+  elif offered rustc-web "$RUST_MINIMUM"; then
+    say rustc-web cargo-web rust-web-src
+  else
+    return 1
+  fi
+}
+
+# The packages' lists are renewed once at most, and only when something is to be installed.
+lists_fresh=
+update_lists() {
+  [ -z "$lists_fresh" ] || return 0
+  lists_fresh=yes
+  step "renew apt's package lists" apt_as_root update
+}
+
+# --no-remove: what a user chose to install is never traded for what we need.
+install() {
+  local missing
+  missing=$(not_installed "$@")
+  [ -n "$missing" ] || return 0
+  update_lists
+  # shellcheck disable=SC2086 # one word per package
+  step "install$(printf ' %s' $missing)" install_now $missing
+}
+install_now() {
+  apt_as_root install --no-install-recommends --no-remove "$@" ||
+    die "apt could not install $*: see above"
+}
+
+check_system() {
+  [ "$(uname -m)" = x86_64 ] || die "only x86-64 is supported, this is $(uname -m)"
+  command -v apt-get >/dev/null || die "no apt-get here: Debian 12 or 13 is needed"
+}
+
+install_rust() {
+  local cargo core wanted
+  cargo=$(find_cargo) || cargo=
+  core=$(find_core) || core=
+  if [ -z "$cargo" ] || [ -z "$core" ]; then
+    if [ -z "$(not_installed rustup)" ]; then
+      die "Debian's rustup excludes Debian's rustc: run \`rustup default stable\` and" \
+        "\`rustup component add rust-src\`"
+    fi
+    update_lists
+    wanted=$(rust_packages) ||
+      die "apt offers no rustc >= $RUST_MINIMUM: install one with rustup, and its sources of" \
+        "\`core\` with \`rustup component add rust-src\`"
+    # shellcheck disable=SC2086 # one word per package
+    install $wanted
+    cargo=$(find_cargo) || die "still no cargo and rustc >= $RUST_MINIMUM"
+    core=$(find_core) || die "still no rustc >= $RUST_MINIMUM with the sources of \`core\`"
+  fi
+  say "    tools are built with $cargo/rustc ($(rust_version "$cargo/rustc"))"
+  say "    the in-kernel core is built with $core ($(rust_version "$core"))"
+}
+
+# A kernel's own compiler, by the name in its configuration; x86_64-linux-gnu-gcc-12 is in gcc-12.
+install_compiler() {
+  local name
+  [ -f "$kernel_env" ] || die "no \`$kernel_env\`: run scripts/fetch-kernel.sh"
+  # shellcheck disable=SC1090 # written by fetch-kernel.sh
+  . "$kernel_env"
+  name=$(sed -n 's/^CONFIG_CC_VERSION_TEXT="\([^ "]*\).*/\1/p' "${HEADERS:?}/.config")
+  [ -n "$name" ] || die "\`$HEADERS/.config\` does not say which compiler built the kernel"
+  if ! command -v "$name" >/dev/null; then
+    install "${name#x86_64-linux-gnu-}"
+  fi
+  command -v "$name" >/dev/null || die "the kernel's compiler \`$name\` cannot be installed here"
+  say "    ${RELEASE:?} was built with $name: present"
+}
+
+check_system
+# shellcheck disable=SC2086 # one word per package
+step "packages" install $packages
+step "Rust toolchains" install_rust
+if [ -n "$kernel_env" ]; then
+  step "the kernel's compiler" install_compiler
+fi
