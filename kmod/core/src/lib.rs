@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The in-kernel core of a patch module.
+//!
+//! It turns the table that the toolchain linked into the module into the kernel's `klp_patch` and
+//! enables it. Everything else, redirection of functions and the switch of every task, is done by
+//! the kernel's own livepatch core.
+//!
+//! It needs nothing of the kernel's Rust support: only `core`, the functions of the module's C glue
+//! and `klp_enable_patch`. It never allocates (the glue has static storage, sized at build time)
+//! and never panics: a kernel without Rust has nothing that would catch a panic, so the build fails
+//! if any call into `core` is left. Hence no indexing, no unchecked arithmetic, no `unwrap`.
+//!
+//! Bias: a table that is not exactly what the build announced is refused with `EINVAL` before the
+//! kernel hears of the patch.
+//!
+//! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
+
+#![no_std]
+
+mod glue;
+mod layout;
+mod name;
+mod params;
+mod patch;
+mod table;
+
+#[cfg(test)]
+extern crate std;
+#[cfg(test)]
+mod tests;
+
+use core::ffi::c_int;
+
+pub use params::Params;
+
+/// `-EINVAL`: the table and the storage do not fit together.
+///
+/// C header: [`include/uapi/asm-generic/errno-base.h`](srctree/include/uapi/asm-generic/errno-base.h)
+const EINVAL: c_int = -22;
+
+/// Builds the patch that `params` describes and enables it; if it asks for that, pins the module.
+///
+/// Called once, by the glue's `module_init`. Returns 0 or the negative errno that `module_init` has
+/// to return. After a failure nothing has to be undone: there is no allocation, the reference on the
+/// module is taken last, and `klp_enable_patch` takes its own steps back before it fails.
+///
+/// # Safety
+///
+/// `params` must point to a [`Params`] that upholds its invariants; nothing else may use the storage
+/// it names while this runs, and only the kernel's livepatch core may afterwards.
+#[no_mangle]
+pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
+    // SAFETY: By this function's contract `params` points to a valid `Params`.
+    let params = unsafe { &*params };
+
+    // SAFETY: By this function's contract the storage is valid and ours alone.
+    let built = unsafe { patch::build(params) };
+    if let Err(malformed) = built {
+        glue::log_failure(malformed.text(), EINVAL);
+        return EINVAL;
+    }
+
+    // SAFETY: `build` has filled the patch; it lives in static storage of the module, which stays
+    // until the patch is disabled. We are called from `module_init`, as the kernel demands.
+    let error = unsafe { glue::klp_enable_patch(params.patch) };
+    if error != 0 {
+        glue::log_failure(c"the kernel did not enable the patch", error);
+        return error;
+    }
+
+    if params.pin {
+        // Last, so that a failed load leaves no reference behind. Nobody can unload the module in
+        // between: its `module_init` has not returned.
+        // SAFETY: The module is being loaded, so the kernel holds a reference on it.
+        unsafe { glue::kpatch_glue_pin() };
+    }
+    0
+}

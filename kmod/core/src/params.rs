@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What the C glue hands over.
+//!
+//! C counterpart: `struct kpatch_params` in `kmod/templates/freestanding/glue.c`, which asserts the
+//! size and the offset of every field.
+
+use core::ffi::c_void;
+
+use crate::table::Record;
+
+/// The table, the storage and the sizes that only the target kernel's headers know.
+///
+/// # Invariants
+///
+/// - `records` points to `record_count` initialised records that nothing writes, whose names are
+///   NUL-terminated strings; all that lives as long as the module.
+/// - `patch`, `objects` and `functions` point to zeroed storage of 1, `object_slots` and
+///   `function_slots` elements of the kernel's `klp_patch`, `klp_object` and `klp_func`, which
+///   lives as long as the module; the sizes are those of these types.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Params {
+    /// `THIS_MODULE`.
+    pub module: *mut c_void,
+    /// The toolchain's table.
+    pub records: *const Record,
+    /// Number of records: one for each patched function.
+    pub record_count: usize,
+    /// Number of patched objects (vmlinux or modules) that the table must turn out to have.
+    pub object_count: usize,
+    /// The `klp_patch`.
+    pub patch: *mut c_void,
+    /// The `klp_object` array, terminator included.
+    pub objects: *mut c_void,
+    /// Its number of elements.
+    pub object_slots: usize,
+    /// `sizeof(struct klp_object)`.
+    pub object_size: usize,
+    /// The `klp_func` arrays of all objects, one behind the other, terminators included.
+    pub functions: *mut c_void,
+    /// Their number of elements.
+    pub function_slots: usize,
+    /// `sizeof(struct klp_func)`.
+    pub function_size: usize,
+    /// Whether the patch takes the place of all earlier ones.
+    pub replace: bool,
+    /// Whether the module must never be unloaded once the patch was enabled.
+    pub pin: bool,
+}
