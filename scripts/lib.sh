@@ -75,8 +75,12 @@ as_root() {
   fi
 }
 
-# apt must neither ask nor scare: no questions, no pager, no progress bar.
-apt_as_root() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"; }
+# apt must not ask; and what packages' scripts make on the system is for all to read, whatever
+# the caller's umask.
+apt_as_root() (
+  umask 022
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"
+)
 
 # version_at_least VERSION MINIMUM, both dotted numbers.
 version_at_least() {
