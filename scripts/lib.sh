@@ -6,6 +6,9 @@
 # A failure inside $(...) or a pipe is a failure.
 set -o pipefail
 shopt -s inherit_errexit
+# No end without a word, whatever failed.
+set -E
+trap '[ "$BASH_SUBSHELL" -gt 0 ] || echo "error: $0: \`$BASH_COMMAND\` failed" >&2' ERR
 
 # The oldest compiler that builds the workspace (rust-version in Cargo.toml).
 RUST_MINIMUM=1.85

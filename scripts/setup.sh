@@ -36,9 +36,9 @@ done
 
 # Prints those of its arguments that are not installed.
 not_installed() {
-  dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null |
-    { grep '^installed ' || true; } | cut -d' ' -f2 | sort -u |
-    comm -13 - <(printf '%s\n' "$@" | sort -u)
+  # dpkg-query fails when it has never heard of a package.
+  { dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true; } |
+    sed -n 's/^installed //p' | sort -u | comm -13 - <(printf '%s\n' "$@" | sort -u)
 }
 
 # Whether apt can install PACKAGE, in at least version MINIMUM when that is given.
