@@ -51,7 +51,7 @@ if [ -z "${HOME:-}" ]; then
 fi
 
 # One absolute cache directory for every tool that these scripts start.
-KPATCH_CACHE=${KPATCH_CACHE:-$HOME/.cache/kpatch}
+KPATCH_CACHE=${KPATCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kpatch}
 case $KPATCH_CACHE in
   /*) ;;
   *) KPATCH_CACHE=$PWD/$KPATCH_CACHE ;;
@@ -78,12 +78,20 @@ as_root() {
   fi
 }
 
-# apt must not ask; and what packages' scripts make on the system is for all to read, whatever
-# the caller's umask.
-apt_as_root() (
-  umask 022
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"
-)
+# apt must not ask; what packages' scripts make on the system is for all to read, whatever the
+# caller's umask; its hundreds of lines are shown when it fails.
+apt_as_root() {
+  local log
+  log=$(mktemp)
+  if (umask 022 && as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+    -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 "$@") >"$log" 2>&1 </dev/null; then
+    rm -f "$log"
+  else
+    cat "$log" >&2
+    rm -f "$log"
+    return 1
+  fi
+}
 
 # version_at_least VERSION MINIMUM, both dotted numbers.
 version_at_least() {

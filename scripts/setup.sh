@@ -3,8 +3,10 @@
 # Installs through apt what the tools, their tests and the demo need, and only what is missing.
 # Meant for Debian 12 and 13 on x86-64. Needs root or sudo only when something is missing.
 #
-# usage: scripts/setup.sh [--kernel KERNEL_ENV]
-#   --kernel  also the compiler that built that kernel (a kernel.env of scripts/fetch-kernel.sh)
+# usage: scripts/setup.sh [[--compiler-only] --kernel KERNEL_ENV]
+#   --kernel         also the compiler that built that kernel (KERNEL_ENV: what
+#                    scripts/fetch-kernel.sh wrote)
+#   --compiler-only  nothing but that
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lib.sh
@@ -20,11 +22,16 @@ packages="
   patch diffutils ca-certificates xz-utils busybox-static qemu-system-x86"
 
 kernel_env=
+compiler_only=
 while [ $# -gt 0 ]; do
   case $1 in
     --kernel)
       kernel_env=${2:?--kernel needs a file}
       shift 2
+      ;;
+    --compiler-only)
+      compiler_only=yes
+      shift
       ;;
     -h | --help)
       usage
@@ -126,9 +133,13 @@ install_compiler() {
 }
 
 check_system
-# shellcheck disable=SC2086 # one word per package
-step "packages" install $packages
-step "Rust toolchains" install_rust
+[ -z "$compiler_only" ] || [ -n "$kernel_env" ] || usage_error "--compiler-only needs --kernel"
+check_system
+if [ -z "$compiler_only" ]; then
+  # shellcheck disable=SC2086 # one word per package
+  step "packages" install $packages
+  step "Rust toolchains" install_rust
+fi
 if [ -n "$kernel_env" ]; then
   step "the kernel's compiler" install_compiler
 fi

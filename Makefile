@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Names for the scripts; each of them also runs by itself, from any directory.
+#
+# KPATCH_CACHE      where kernels and prepared object directories go (~/.cache/kpatch)
+# CARGO_TARGET_DIR  where cargo builds (target)
+
+.PHONY: help setup fetch-kernel demo test
+
+help:
+	@echo 'make demo          from a patch to a live-patched stock kernel in QEMU'
+	@echo 'make test          all tests: format, lints, unit tests, tests in QEMU'
+	@echo 'make setup         install what is missing (apt; needs root or sudo)'
+	@echo 'make fetch-kernel  unpack a stock Debian kernel into the cache'
+
+setup:
+	@scripts/setup.sh
+
+fetch-kernel: setup
+	@scripts/fetch-kernel.sh
+
+demo:
+	@scripts/demo.sh
+
+test:
+	@scripts/test.sh

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+# All that must hold before a change is accepted: set-up, format, lints, unit tests and the tests
+# in virtual machines.
+#
+# usage: scripts/test.sh
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=lib.sh
+. "$here/lib.sh"
+
+case ${1:-} in
+  '') ;;
+  -h | --help)
+    usage
+    exit 0
+    ;;
+  *) usage_error "unknown argument \`$1\`" ;;
+esac
+
+skipped=()
+
+# with_tool NAME COMMAND...: Debian 12's compiler comes without clippy and rustfmt.
+with_tool() {
+  local name=$1
+  shift
+  if cargo "$name" --version >/dev/null 2>&1; then
+    step "$name" "$@"
+  else
+    skipped+=("$name")
+    warn "==> SKIPPED: \`cargo $name\` is not installed"
+  fi
+}
+
+start=$(now_ms)
+cd "$here/.."
+"$here/setup.sh"
+"$here/fetch-kernel.sh"
+"$here/setup.sh" --compiler-only --kernel "$KPATCH_CACHE/kernels/current/kernel.env"
+use_cargo
+with_tool fmt cargo fmt --all --check
+with_tool clippy cargo clippy --workspace --all-targets --locked -- -D warnings
+# Without this a machine that cannot boot kernels would pass by leaving those tests out.
+export KPATCH_REQUIRE_VM=1
+# Told before the tests: their own summary is to come last.
+[ ${#skipped[@]} -eq 0 ] || warn "not checked here: ${skipped[*]}"
+say "==> tests"
+status=0
+cargo test --workspace --locked --no-fail-fast || status=$?
+say "==> total: $(as_seconds $(($(now_ms) - start)))" >&2
+exit $status
