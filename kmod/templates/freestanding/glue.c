@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What only the target kernel's headers can say: entry points, modinfo, the layout of the livepatch
+ * structures, storage for them, and wrappers for what is inline or a macro. All logic is in the Rust
+ * core (kmod/core).
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/build_bug.h>
+#include <linux/livepatch.h>
+#include <linux/module.h>
+#include <linux/printk.h>
+#include <linux/stddef.h>
+#include <linux/types.h>
+
+/* Generated: KPATCH_NR_FUNCS, KPATCH_NR_OBJECTS, KPATCH_REPLACE, KPATCH_PIN. */
+#include "counts.h"
+
+/* The first fields of these are written by the core (layout.rs). */
+static_assert(offsetof(struct klp_func, old_name) == 0);
+static_assert(offsetof(struct klp_func, new_func) == 8);
+static_assert(offsetof(struct klp_func, old_sympos) == 16);
+static_assert(offsetof(struct klp_object, name) == 0);
+static_assert(offsetof(struct klp_object, funcs) == 8);
+static_assert(offsetof(struct klp_object, callbacks) == 16);
+static_assert(offsetof(struct klp_patch, mod) == 0);
+static_assert(offsetof(struct klp_patch, objs) == 8);
+static_assert(offsetof(struct klp_patch, states) == 16);
+static_assert(offsetof(struct klp_patch, replace) == 24);
+static_assert(sizeof(((struct klp_patch *)0)->replace) == 1);
+static_assert(offsetof(struct klp_patch, list) == 32);
+
+/* The same as Params in kmod/core/src/params.rs. */
+struct kpatch_params {
+	struct module *mod;
+	const void *records;
+	size_t record_count;
+	size_t object_count;
+	struct klp_patch *patch;
+	struct klp_object *objects;
+	size_t object_slots;
+	size_t object_size;
+	struct klp_func *functions;
+	size_t function_slots;
+	size_t function_size;
+	bool replace;
+	bool pin;
+};
+static_assert(offsetof(struct kpatch_params, records) == 8);
+static_assert(offsetof(struct kpatch_params, patch) == 32);
+static_assert(offsetof(struct kpatch_params, functions) == 64);
+static_assert(offsetof(struct kpatch_params, replace) == 88);
+static_assert(offsetof(struct kpatch_params, pin) == 89);
+static_assert(sizeof(struct kpatch_params) == 96);
+
+int kpatch_core_load(const struct kpatch_params *params);
+void kpatch_glue_pin(void);
+void kpatch_glue_log_failure(const char *text, int error);
+
+/*
+ * This object is the first of the link: its empty part of the section is where the records of the
+ * diff objects begin.
+ */
+asm(".pushsection .kpatch.funcs, \"a\", @progbits\n"
+    ".balign 8\n"
+    "kpatch_records:\n"
+    ".popsection\n");
+extern const char kpatch_records[];
+
+/* One element more for the end of each list. Zeroed, and the kernel's until the module is gone. */
+static struct klp_func kpatch_functions[KPATCH_NR_FUNCS + KPATCH_NR_OBJECTS];
+static struct klp_object kpatch_objects[KPATCH_NR_OBJECTS + 1];
+static struct klp_patch kpatch_patch;
+
+static const struct kpatch_params kpatch_params = {
+	.mod = THIS_MODULE,
+	.records = kpatch_records,
+	.record_count = KPATCH_NR_FUNCS,
+	.object_count = KPATCH_NR_OBJECTS,
+	.patch = &kpatch_patch,
+	.objects = kpatch_objects,
+	.object_slots = ARRAY_SIZE(kpatch_objects),
+	.object_size = sizeof(struct klp_object),
+	.functions = kpatch_functions,
+	.function_slots = ARRAY_SIZE(kpatch_functions),
+	.function_size = sizeof(struct klp_func),
+	.replace = KPATCH_REPLACE,
+	.pin = KPATCH_PIN,
+};
+
+void kpatch_glue_pin(void)
+{
+	__module_get(THIS_MODULE);
+}
+
+void kpatch_glue_log_failure(const char *text, int error)
+{
+	pr_err("%s (error %d)\n", text, error);
+}
+
+static int __init kpatch_init(void)
+{
+	return kpatch_core_load(&kpatch_params);
+}
+
+/* Without an exit function a module cannot be unloaded; the kernel has disabled the patch before. */
+static void __exit kpatch_exit(void)
+{
+}
+
+module_init(kpatch_init);
+module_exit(kpatch_exit);
+MODULE_DESCRIPTION("Livepatch built by kpatch-build");
+MODULE_LICENSE("GPL");
+MODULE_INFO(livepatch, "Y");
