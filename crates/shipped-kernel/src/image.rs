@@ -1,0 +1,210 @@
+//! The shipped kernel image: `vmlinuz` as an ELF file with its banner and build-id.
+//!
+//! The image is the truth about the running kernel: its kallsyms is the very table by which the
+//! kernel resolves livepatch symbols. Bias: an image that is damaged or of an unknown form is
+//! refused as a whole; nothing is guessed from parts of it.
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+use object::LittleEndian;
+use object::elf;
+use object::read::elf::FileHeader;
+use object::read::elf::ProgramHeader;
+use object::read::elf::SectionHeader;
+
+use crate::banner::Banner;
+use crate::decompress;
+use crate::decompress::Compression;
+
+type Header = elf::FileHeader64<LittleEndian>;
+
+/// A kernel image, decompressed.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The uncompressed kernel, a stripped `vmlinux` (its relocations for KASLR may follow).
+    pub elf: Vec<u8>,
+    /// What the kernel says of itself.
+    pub banner: Banner,
+    /// The GNU build-id note, as the running kernel shows it in `/sys/kernel/notes`; absent where
+    /// the kernel was linked without one.
+    pub build_id: Option<Vec<u8>>,
+    /// The name by which the user knows the image, for messages.
+    pub name: String,
+    segments: Vec<Segment>,
+}
+
+/// Bytes of the file that are loaded at a virtual address.
+#[derive(Debug, Clone)]
+struct Segment {
+    address: u64,
+    file: Range<usize>,
+}
+
+impl Image {
+    /// Reads a bzImage (`vmlinuz`) or an uncompressed `vmlinux`.
+    ///
+    /// # Errors
+    /// [`Code::TargetIncomplete`] if there is no such file, [`Code::ImageUnreadable`] for whatever
+    /// cannot be read or is not an x86-64 Linux kernel.
+    pub fn open(path: &Path) -> Result<Self, Refusals> {
+        let name = path.display().to_string();
+        let data = fs::read(path).map_err(|error| {
+            let code = match error.kind() {
+                io::ErrorKind::NotFound => Code::TargetIncomplete,
+                _ => Code::ImageUnreadable,
+            };
+            let hint = "name the kernel's `vmlinuz`; it is in the linux-image package";
+            let message = format!("cannot be read: {error}");
+            Refusals::from(Refusal::new(code, Place::object(&name), message, hint))
+        })?;
+        Self::parse(&name, data)
+    }
+
+    /// Reads an image from its bytes; `name` is for messages.
+    ///
+    /// # Errors
+    /// [`Code::ImageUnreadable`] as for [`Image::open`].
+    pub fn parse(name: &str, data: Vec<u8>) -> Result<Self, Refusals> {
+        let refuse = |message: String| unreadable(name, message);
+        let elf =
+            if data.starts_with(&elf::ELFMAG) { data } else { unpack(&data).map_err(refuse)? };
+        let (segments, build_id) = read_headers(&elf).map_err(refuse)?;
+        let banner = Banner::find(&elf)
+            .ok_or_else(|| refuse("there is no banner (`Linux version ...`) in it".to_string()))?;
+        Ok(Self { elf, banner, build_id, name: name.to_string(), segments })
+    }
+
+    /// `len` bytes of the file at a virtual address (the address that the kernel is linked to).
+    /// `None` if they are not in the file: outside all segments, or zero-initialised.
+    pub fn bytes_at(&self, address: u64, len: usize) -> Option<&[u8]> {
+        self.bytes_from(address)?.get(..len)
+    }
+
+    /// All bytes of the file from a virtual address to the end of its segment.
+    pub fn bytes_from(&self, address: u64) -> Option<&[u8]> {
+        self.segments.iter().find_map(|segment| {
+            let offset = usize::try_from(address.checked_sub(segment.address)?).ok()?;
+            let bytes = self.elf.get(segment.file.clone())?;
+            bytes.get(offset..).filter(|rest| !rest.is_empty())
+        })
+    }
+}
+
+pub(crate) fn unreadable(name: &str, message: String) -> Refusals {
+    let hint =
+        "give the image (`vmlinuz`) of the very kernel, x86-64, as the distribution ships it";
+    Refusal::new(Code::ImageUnreadable, Place::object(name), message, hint).into()
+}
+
+/// The payload of a bzImage by its boot header (Documentation/arch/x86/boot.rst), decompressed.
+fn unpack(data: &[u8]) -> Result<Vec<u8>, String> {
+    let byte_range = |at: usize, len: usize| data.get(at..at.checked_add(len)?);
+    let u32_at = |at: usize| Some(u32::from_le_bytes(byte_range(at, 4)?.try_into().ok()?));
+    if byte_range(0x1fe, 2) != Some(&[0x55, 0xaa]) || byte_range(0x202, 4) != Some(b"HdrS") {
+        return Err("is neither a bzImage nor an ELF file".to_string());
+    }
+    let truncated = || "the boot header is truncated".to_string();
+    let version = u32_at(0x206).ok_or_else(truncated)? & 0xffff;
+    if version < 0x0208 {
+        return Err(format!("boot protocol {version:#06x} does not say where the kernel is"));
+    }
+    let setup_sectors = match data[0x1f1] {
+        0 => 4,
+        sectors => usize::from(sectors),
+    };
+    let offset = u32_at(0x248).ok_or_else(truncated)? as usize;
+    let length = u32_at(0x24c).ok_or_else(truncated)? as usize;
+    let payload = (setup_sectors + 1)
+        .checked_mul(512)
+        .and_then(|start| byte_range(start.checked_add(offset)?, length))
+        .ok_or_else(|| format!("is truncated: its payload has {length} bytes"))?;
+
+    let Some(compression) = Compression::of(payload) else {
+        return Err(match decompress::unsupported_name(payload) {
+            Some(name) => format!("is compressed with {name}, which is not supported"),
+            None => "its payload is of an unknown form".to_string(),
+        });
+    };
+    // The build appends the size to all but gzip, which ends with it anyway
+    // (scripts/Makefile.lib, size_append).
+    let (body, size) =
+        payload.split_last_chunk::<4>().ok_or_else(|| "its payload is empty".to_string())?;
+    let size = u32::from_le_bytes(*size) as usize;
+    let body = if compression == Compression::Gzip { payload } else { body };
+    let elf = decompress::decompress(compression, body, size)
+        .map_err(|error| format!("its payload cannot be decompressed: {error:#}"))?;
+    if elf.len() != size {
+        return Err(format!("its payload has {} bytes, not {size} as it says", elf.len()));
+    }
+    Ok(elf)
+}
+
+type Headers = (Vec<Segment>, Option<Vec<u8>>);
+
+fn read_headers(elf: &[u8]) -> Result<Headers, String> {
+    let malformed = |error: object::Error| format!("the kernel in it is malformed: {error}");
+    let endian = LittleEndian;
+    let header = Header::parse(elf).map_err(malformed)?;
+    if header.is_big_endian() || header.e_machine(endian) != elf::EM_X86_64 {
+        return Err("is not a kernel for x86-64".to_string());
+    }
+    let mut segments = Vec::new();
+    let mut build_id = None;
+    for program in header.program_headers(endian, elf).map_err(malformed)? {
+        if program.p_type(endian) == elf::PT_LOAD {
+            let start = usize::try_from(program.p_offset(endian)).ok();
+            let len = usize::try_from(program.p_filesz(endian)).ok();
+            let file = start
+                .zip(len)
+                .and_then(|(start, len)| Some(start..start.checked_add(len)?))
+                .filter(|file| file.end <= elf.len())
+                .ok_or_else(|| "the kernel in it is truncated".to_string())?;
+            segments.push(Segment { address: program.p_vaddr(endian), file });
+        }
+        if let Some(notes) = program.notes(endian, elf).map_err(malformed)? {
+            build_id = build_id.or(find_build_id(endian, notes).map_err(malformed)?);
+        }
+    }
+    if segments.is_empty() {
+        return Err("the kernel in it has nothing to load".to_string());
+    }
+    if build_id.is_none() {
+        build_id = section_build_id(elf).map_err(malformed)?;
+    }
+    Ok((segments, build_id))
+}
+
+/// The GNU build-id from the note sections of any ELF file: modules have no segments.
+pub(crate) fn section_build_id(elf: &[u8]) -> Result<Option<Vec<u8>>, object::Error> {
+    let endian = LittleEndian;
+    for section in Header::parse(elf)?.sections(endian, elf)?.iter() {
+        if let Some(notes) = section.notes(endian, elf)? {
+            if let Some(id) = find_build_id(endian, notes)? {
+                return Ok(Some(id));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn find_build_id(
+    endian: LittleEndian,
+    mut notes: object::read::elf::NoteIterator<'_, Header>,
+) -> Result<Option<Vec<u8>>, object::Error> {
+    while let Some(note) = notes.next()? {
+        if note.name() == elf::ELF_NOTE_GNU && note.n_type(endian) == elf::NT_GNU_BUILD_ID {
+            return Ok(Some(note.desc().to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use super::*;
+use crate::decompress::tests::KINDS;
+use crate::decompress::tests::compress;
+use crate::testing::Mutations;
+use crate::testing::elf_image;
+
+const BANNER: &str = "Linux version 6.12.1-test (a@b) (gcc-12 (x) 12.2.0, GNU ld 2.40) #1 SMP";
+const BASE: u64 = 0xffff_ffff_8100_0000;
+
+fn vmlinux() -> Vec<u8> {
+    elf_image(BASE, format!("text\0\0\0\0{BANNER}\n\0").as_bytes(), &[0xab; 20])
+}
+
+/// A bzImage as arch/x86/boot/tools/build.c lays it out: setup sectors, some code, the payload.
+fn bzimage(payload: &[u8]) -> Vec<u8> {
+    let mut data = vec![0; 3 * 512 + 64];
+    data[0x1f1] = 2;
+    data[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    data[0x202..0x206].copy_from_slice(b"HdrS");
+    data[0x206..0x208].copy_from_slice(&0x20f_u16.to_le_bytes());
+    data[0x248..0x24c].copy_from_slice(&64_u32.to_le_bytes());
+    data[0x24c..0x250].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    data.extend(payload);
+    data.extend(b"what follows the payload");
+    data
+}
+
+fn payload(compression: Compression, elf: &[u8]) -> Vec<u8> {
+    let mut packed = compress(compression, elf);
+    if compression != Compression::Gzip {
+        packed.extend((elf.len() as u32).to_le_bytes());
+    }
+    packed
+}
+
+#[test]
+fn opens_every_compression_and_none() {
+    let elf = vmlinux();
+    let mut forms: Vec<_> = KINDS.map(|kind| bzimage(&payload(kind, &elf))).to_vec();
+    forms.push(elf.clone());
+    for data in forms {
+        let image = Image::parse("vmlinuz", data).unwrap();
+        assert_eq!(image.elf, elf);
+        assert_eq!(image.banner.release, "6.12.1-test");
+        assert_eq!(image.build_id, Some(vec![0xab; 20]));
+    }
+}
+
+#[test]
+fn reads_bytes_by_address_and_not_beyond() {
+    let image = Image::parse("vmlinux", vmlinux()).unwrap();
+    assert_eq!(image.bytes_at(BASE, 4), Some(b"text".as_slice()));
+    assert_eq!(image.bytes_at(BASE + 8, BANNER.len()), Some(BANNER.as_bytes()));
+    assert_eq!(image.bytes_at(BASE - 1, 1), None);
+    assert_eq!(image.bytes_at(BASE, 10_000), None);
+    assert_eq!(image.bytes_at(u64::MAX, 1), None);
+}
+
+#[test]
+fn says_why_an_image_is_refused() {
+    let elf = vmlinux();
+    let refusal = |data: Vec<u8>| {
+        let Refusals(all) = Image::parse("vmlinuz", data).unwrap_err();
+        let refusal = &all[0];
+        assert_eq!(refusal.code, Code::ImageUnreadable);
+        refusal.message.clone()
+    };
+    assert!(refusal(b"no kernel".to_vec()).contains("neither a bzImage nor an ELF"));
+    assert!(refusal(bzimage(b"BZh91AY&SY")).contains("bzip2"));
+    assert!(refusal(bzimage(b"whatever")).contains("unknown form"));
+    let mut short = payload(Compression::Zstd, &elf);
+    *short.last_mut().unwrap() ^= 1;
+    assert!(refusal(bzimage(&short)).contains("as it says"));
+    let mut other = elf.clone();
+    other[18] = 183;
+    assert!(refusal(other).contains("x86-64"));
+    let silent = elf_image(BASE, b"no banner", &[1; 20]);
+    assert!(refusal(silent).contains("banner"));
+}
+
+#[test]
+fn a_missing_file_is_an_incomplete_target() {
+    let Refusals(all) = Image::open(Path::new("/nonexistent/vmlinuz")).unwrap_err();
+    assert_eq!(all[0].code, Code::TargetIncomplete);
+}
+
+#[test]
+fn damaged_images_never_panic() {
+    let elf = vmlinux();
+    for seed in KINDS.map(|kind| bzimage(&payload(kind, &elf))).iter().chain([&elf]) {
+        for data in Mutations::of(seed, 200) {
+            if let Ok(image) = Image::parse("vmlinuz", data) {
+                image.bytes_at(BASE, 16);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What several modules' tests need: a small ELF image and damaged inputs.
+
+/// A deterministic generator of pseudo-random numbers (xorshift64*).
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.max(1))
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit.max(1)
+    }
+}
+
+/// Damaged copies of an input: bytes changed, cut short, a range removed or doubled.
+#[derive(Debug)]
+pub(crate) struct Mutations<'a> {
+    seed: &'a [u8],
+    random: Random,
+    left: usize,
+}
+
+impl<'a> Mutations<'a> {
+    pub(crate) fn of(seed: &'a [u8], count: usize) -> Self {
+        Self { seed, random: Random::new(seed.len() as u64), left: count }
+    }
+}
+
+impl Iterator for Mutations<'_> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.left = self.left.checked_sub(1)?;
+        let mut data = self.seed.to_vec();
+        let random = &mut self.random;
+        for _ in 0..=random.below(4) {
+            let at = random.below(data.len());
+            let len = random.below(16).min(data.len().saturating_sub(at));
+            match random.below(6) {
+                0 => data.truncate(at),
+                1 => drop(data.drain(at..at + len)),
+                2 => {
+                    let part = data[at..at + len].to_vec();
+                    data.splice(at..at, part);
+                }
+                3 => data[at..at + len].fill(0xff),
+                4 => data[at..at + len].fill(0),
+                _ => {
+                    if let Some(byte) = data.get_mut(at) {
+                        *byte = random.below(256) as u8;
+                    }
+                }
+            }
+        }
+        Some(data)
+    }
+}
+
+/// A little `vmlinux`: one loaded segment with `content` at `base`, and a build-id note.
+pub(crate) fn elf_image(base: u64, content: &[u8], build_id: &[u8]) -> Vec<u8> {
+    const HEADERS: usize = 64 + 2 * 56;
+    let mut note = Vec::new();
+    note.extend(4_u32.to_le_bytes());
+    note.extend((build_id.len() as u32).to_le_bytes());
+    note.extend(3_u32.to_le_bytes());
+    note.extend(b"GNU\0");
+    note.extend(build_id);
+
+    let content_at = HEADERS.next_multiple_of(16);
+    let note_at = (content_at + content.len()).next_multiple_of(16);
+    let mut elf = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0];
+    elf.resize(16, 0);
+    elf.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    elf.extend([0; 8]);
+    elf.extend(64_u64.to_le_bytes());
+    elf.extend([0; 12]);
+    for half in [64_u16, 56, 2, 0, 0, 0] {
+        elf.extend(half.to_le_bytes());
+    }
+    for (kind, at, address, len) in
+        [(1_u32, content_at, base, content.len()), (4, note_at, 0, note.len())]
+    {
+        elf.extend(kind.to_le_bytes());
+        elf.extend(4_u32.to_le_bytes());
+        for word in [at as u64, address, 0, len as u64, len as u64, 4] {
+            elf.extend(word.to_le_bytes());
+        }
+    }
+    elf.resize(content_at, 0);
+    elf.extend(content);
+    elf.resize(note_at, 0);
+    elf.extend(note);
+    elf
+}
