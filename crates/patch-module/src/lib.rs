@@ -1,1 +1,114 @@
-//! Wraps diff objects, C glue and the Rust core into an intermediate kernel module.
+//! Wraps diff objects, the C glue and the Rust core into an intermediate kernel module: one that has
+//! everything but livepatch relocations.
+//!
+//! Phases, one file each: [`toolchain`] finds a rustc with the sources of its `core`,
+//! [`core_library`] compiles that `core` for the kernel (once, cached), [`core_object`] compiles the
+//! in-kernel core and proves that it needs nothing else, [`kbuild`] links the module with the
+//! kernel's own makefiles, [`intermediate`] checks the result.
+//!
+//! This is the freestanding way: it serves kernels with and without Rust support, because
+//! distributions ship no Rust metadata.
+
+mod core_library;
+mod core_object;
+mod intermediate;
+mod kbuild;
+mod name;
+mod options;
+mod rust_target;
+mod sources;
+#[cfg(test)]
+mod testing;
+mod toolchain;
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::Result;
+use tool_run::ToolLog;
+
+pub use name::InvalidName;
+pub use name::NAME_MAX;
+pub use name::check_name;
+pub use options::KernelOptions;
+
+/// The kernel that the module is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The kernel's source tree. Not written to.
+    pub source: &'a Path,
+    /// The object directory, in the state of `make modules_prepare` and with the shipped
+    /// `Module.symvers`. Not written to.
+    pub object_dir: &'a Path,
+    /// What `uname -r` says on the kernel; becomes part of vermagic.
+    pub release: &'a str,
+    /// The C compiler, a name or path that make can run.
+    pub compiler: &'a str,
+    /// The options that matter here.
+    pub options: &'a KernelOptions,
+}
+
+/// What goes into the module.
+#[derive(Debug, Clone, Copy)]
+pub struct PatchModule<'a> {
+    /// Its name, file name without `.ko`; see [`check_name`].
+    pub name: &'a str,
+    /// The differ's objects, in link order: those of one patched object (vmlinux or a module) must
+    /// follow each other. Each has records in `.kpatch.funcs`.
+    pub diff_objects: &'a [PathBuf],
+    /// Number of patched functions: records in all diff objects together.
+    pub functions: usize,
+    /// Number of patched objects (vmlinux and modules).
+    pub klp_objects: usize,
+    /// Whether the patch takes the place of all earlier ones.
+    pub replace: bool,
+    /// Whether the module must never be unloaded once the patch was enabled.
+    pub pin: bool,
+}
+
+/// Builds the intermediate module in `work_dir` (directories `core` and `module`, which former runs may have
+/// left) and returns
+/// the `.ko`. Rust's `core` is kept in `cache_dir`, which several runs may share. At most `jobs`
+/// compilers run at a time.
+///
+/// # Errors
+/// An [`InvalidName`]; a [`kpatch_refusal::Refusal`] when the core needs symbols that the kernel
+/// does not offer or the module's table is not what was announced; otherwise when no rustc fits (the
+/// message names the packages), or a tool or the file system fails.
+pub fn build(
+    target: &Target<'_>,
+    module: &PatchModule<'_>,
+    work_dir: &Path,
+    cache_dir: &Path,
+    jobs: usize,
+    log: &ToolLog,
+) -> Result<PathBuf> {
+    check_name(module.name)?;
+    anyhow::ensure!(!module.diff_objects.is_empty(), "a patch module needs a diff object");
+    let work_dir = make_absolute(work_dir)?;
+    let cache_dir = make_absolute(cache_dir)?;
+
+    let (toolchains, rejected) = toolchain::find(&toolchain::Places::from_env(), log);
+    let library = core_library::prepare(toolchains, rejected, target.options, &cache_dir, log)?;
+
+    let core_dir = work_dir.join("core");
+    fs::create_dir_all(&core_dir)
+        .with_context(|| format!("cannot create `{}`", core_dir.display()))?;
+    let core = core_object::compile(&library, &core_dir, log)?;
+
+    let directory = work_dir.join("module");
+    kbuild::lay_out(&directory, &core, module)?;
+    let file = kbuild::make(&directory, target, module.name, jobs, log)?;
+    let data = fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    intermediate::check(&data, module.name, module.functions)?;
+    Ok(file)
+}
+
+/// Compilers run in directories of their own, so that they must be told absolute paths.
+fn make_absolute(directory: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create `{}`", directory.display()))?;
+    directory.canonicalize().with_context(|| format!("cannot find `{}`", directory.display()))
+}

@@ -1,0 +1,173 @@
+//! Compiles the in-kernel core for a kernel, and the gate that it has to pass: it may need nothing but
+//! what the glue and every kernel offer.
+//!
+//! A call into `core` (nearly always a panic) would go unnoticed on kernels with Rust support, which
+//! export `core`'s panic functions, and fail on all others only when the module is loaded.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::Result;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use object::Object;
+use object::ObjectSection;
+use object::ObjectSymbol;
+use object::RelocationFlags;
+use object::elf;
+use tool_run::ToolLog;
+
+use crate::core_library;
+use crate::core_library::CoreLibrary;
+use crate::sources;
+
+/// All that the core may need. The memory functions are exported by every kernel; the compiler
+/// may make calls to them of loops and assignments.
+const OFFERED: &[&str] = &[
+    "__x86_return_thunk",
+    "klp_enable_patch",
+    "kpatch_glue_log_failure",
+    "kpatch_glue_pin",
+    "memcmp",
+    "memcpy",
+    "memmove",
+    "memset",
+];
+
+/// The relocations that the module loader applies (`arch/x86/kernel/module.c`).
+const LOADABLE: &[u32] = &[
+    elf::R_X86_64_NONE.0,
+    elf::R_X86_64_64.0,
+    elf::R_X86_64_PC32.0,
+    elf::R_X86_64_PLT32.0,
+    elf::R_X86_64_32.0,
+    elf::R_X86_64_32S.0,
+    elf::R_X86_64_PC64.0,
+];
+
+/// Compiles the core in `directory`, which must exist, and returns the object file.
+///
+/// # Errors
+/// When rustc fails, or the object does not pass the gate (a [`Refusal`]).
+pub(crate) fn compile(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<PathBuf> {
+    for (name, text) in sources::CORE {
+        let file = directory.join(name);
+        fs::write(&file, text).with_context(|| format!("cannot write `{}`", file.display()))?;
+    }
+    let core = directory.join("kpatch_core.o");
+    let mut rustc = library.rustc();
+    rustc
+        .args(["--crate-name=kpatch_core", "--crate-type=lib", "--edition=2021"])
+        .arg(core_library::emit("obj", &core))
+        .arg(directory.join("lib.rs"));
+    log.run(&mut rustc)?;
+    let data = fs::read(&core).with_context(|| format!("cannot read `{}`", core.display()))?;
+    check(&data)?;
+    Ok(core)
+}
+
+/// The gate.
+fn check(data: &[u8]) -> Result<()> {
+    let place = || Place::object("kmod/core");
+    let file = object::File::parse(data).context("rustc's output is not an object file")?;
+    let missing: BTreeSet<&str> = file
+        .symbols()
+        .filter(|symbol| symbol.is_undefined())
+        .filter_map(|symbol| symbol.name().ok())
+        .filter(|name| !name.is_empty() && !OFFERED.contains(name))
+        .collect();
+    if !missing.is_empty() {
+        let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+        return Err(Refusal::new(
+            Code::CoreNotSelfContained,
+            place(),
+            format!("the compiled core needs {}", names.join(", ")),
+            "try another rustc (KPATCH_RUSTC); this one leaves calls in the core that others do not",
+        )
+        .into());
+    }
+    for section in file.sections() {
+        for (offset, relocation) in section.relocations() {
+            let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
+            if !LOADABLE.contains(&r_type.0) {
+                let section = section.name().unwrap_or("?");
+                return Err(Refusal::new(
+                    Code::UnsupportedRelocation,
+                    place(),
+                    format!("relocation of type {} at {offset:#x} of `{section}`", r_type.0),
+                    "try another rustc (KPATCH_RUSTC)",
+                )
+                .into());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::Architecture;
+    use object::BinaryFormat;
+    use object::Endianness;
+    use object::SymbolFlags;
+    use object::SymbolKind;
+    use object::SymbolScope;
+    use object::write;
+
+    /// An object with one relocation against each of `names`.
+    fn needing(names: &[&str], kind: u32) -> Vec<u8> {
+        let mut object =
+            write::Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+        let text = object.section_id(write::StandardSection::Text);
+        object.append_section_data(text, &[0; 64], 16);
+        for (index, name) in names.iter().enumerate() {
+            let symbol = object.add_symbol(write::Symbol {
+                name: name.as_bytes().to_vec(),
+                value: 0,
+                size: 0,
+                kind: SymbolKind::Text,
+                scope: SymbolScope::Unknown,
+                weak: false,
+                section: write::SymbolSection::Undefined,
+                flags: SymbolFlags::None,
+            });
+            let relocation = write::Relocation {
+                offset: index as u64 * 8,
+                symbol,
+                addend: -4,
+                flags: RelocationFlags::Elf { r_type: elf::RelocationType(kind) },
+            };
+            object.add_relocation(text, relocation).unwrap();
+        }
+        object.write().unwrap()
+    }
+
+    fn refused(data: &[u8]) -> Refusal {
+        check(data).unwrap_err().downcast::<Refusal>().unwrap()
+    }
+
+    #[test]
+    fn what_glue_and_kernel_offer_passes() {
+        check(&needing(OFFERED, elf::R_X86_64_PLT32.0)).unwrap();
+    }
+
+    #[test]
+    fn a_call_into_core_is_refused_by_name() {
+        let panic = "_RNvNtCs2DxGA1hvVcO_4core9panicking5panic";
+        let refusal = refused(&needing(&["memcpy", panic], elf::R_X86_64_PLT32.0));
+        assert_eq!(refusal.code, Code::CoreNotSelfContained);
+        assert!(refusal.message.contains(panic), "{refusal}");
+        assert!(!refusal.message.contains("memcpy"), "{refusal}");
+    }
+
+    #[test]
+    fn a_reference_through_the_got_is_refused() {
+        let refusal = refused(&needing(&["memcpy"], elf::R_X86_64_GOTPCREL.0));
+        assert_eq!(refusal.code, Code::UnsupportedRelocation);
+    }
+}

@@ -1,0 +1,226 @@
+//! Lays out the module's directory and lets the kernel's own build link it: glue, core and diff objects
+//! become one module, objtool runs on the whole of it, modpost adds versions and vermagic.
+//!
+//! kbuild writes into this directory only; neither the source tree nor the object directory changes.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use anyhow::Result;
+use anyhow::ensure;
+use tool_run::ToolLog;
+
+use crate::PatchModule;
+use crate::Target;
+use crate::sources;
+
+/// What kbuild needs of the environment. All else could change flags (`KCFLAGS`, `MAKEFLAGS`,
+/// `CROSS_COMPILE`, ...).
+const ENVIRONMENT: &[&str] = &["HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR"];
+
+/// The generated part of the module's makefile. A directory that has it was made by us.
+const MAKEFILE: &str = "patch.mk";
+
+/// Makes `directory` anew: the template, the numbers, the core and the diff objects.
+///
+/// # Errors
+/// When the directory cannot be written, holds something that is not ours, or has a name that make
+/// cannot take.
+pub(crate) fn lay_out(directory: &Path, core: &Path, module: &PatchModule<'_>) -> Result<()> {
+    check_path(directory)?;
+    if directory.exists() {
+        let ours = directory.join(MAKEFILE).is_file();
+        ensure!(ours, "`{}` is in the way: it is not of a former run", directory.display());
+        fs::remove_dir_all(directory)
+            .with_context(|| format!("cannot remove `{}`", directory.display()))?;
+    }
+    let part = directory.join("part");
+    fs::create_dir_all(&part).with_context(|| format!("cannot create `{}`", part.display()))?;
+    let objects: Vec<String> =
+        (0..module.diff_objects.len()).map(|index| format!("diff_{index}")).collect();
+    write(&directory.join(MAKEFILE), &makefile(module.name, &objects))?;
+    write(&directory.join("Kbuild"), sources::KBUILD)?;
+    write(&part.join("glue.c"), sources::GLUE)?;
+    write(&part.join("counts.h"), &counts(module))?;
+    ship(core, &part, "core")?;
+    for (object, name) in module.diff_objects.iter().zip(&objects) {
+        ship(object, &part, name)?;
+    }
+    Ok(())
+}
+
+/// Runs kbuild on a directory that is laid out, and returns the module.
+///
+/// # Errors
+/// When make fails.
+pub(crate) fn make(
+    directory: &Path,
+    target: &Target<'_>,
+    name: &str,
+    jobs: usize,
+    log: &ToolLog,
+) -> Result<PathBuf> {
+    let mut make = Command::new("make");
+    make.env_clear().env("LC_ALL", "C");
+    make.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    make.arg(format!("-j{}", jobs.max(1)));
+    make.arg("-C").arg(target.source);
+    make.arg(assign("O", &absolute(target.object_dir)?));
+    make.arg(assign("M", directory));
+    make.arg(format!("KERNELRELEASE={}", target.release));
+    make.arg(format!("CC={}", target.compiler));
+    make.args(variables(target));
+    make.arg("modules");
+    log.run(&mut make).context("kbuild could not make the patch module")?;
+    let file = directory.join(format!("{name}.ko"));
+    ensure!(file.is_file(), "kbuild made no `{}`", file.display());
+    Ok(file)
+}
+
+/// Make variables whose value on the command line wins over the makefiles'.
+fn variables(target: &Target<'_>) -> Vec<&'static str> {
+    // Debug information of glue and modinfo serves nobody. BTF would be made against a vmlinux
+    // that only a built tree has, from debug information that is not there.
+    let mut variables = vec!["KCFLAGS=-g0", "CONFIG_DEBUG_INFO_BTF_MODULES="];
+    if !target.options.objtool_on_modules {
+        // Once, on the whole: the diff objects have not seen objtool yet.
+        variables.push("delay-objtool=y");
+    }
+    variables
+}
+
+fn makefile(name: &str, objects: &[String]) -> String {
+    let objects: Vec<String> = objects.iter().map(|object| format!("part/{object}.o")).collect();
+    format!("KPATCH_NAME := {name}\nKPATCH_DIFF_OBJECTS := {}\n", objects.join(" "))
+}
+
+fn counts(module: &PatchModule<'_>) -> String {
+    format!(
+        "#define KPATCH_NR_FUNCS {}\n#define KPATCH_NR_OBJECTS {}\n\
+         #define KPATCH_REPLACE {}\n#define KPATCH_PIN {}\n",
+        module.functions,
+        module.klp_objects,
+        u8::from(module.replace),
+        u8::from(module.pin),
+    )
+}
+
+/// Hands a finished object to kbuild. The empty command file stands for "no sources known", which
+/// modpost wants to read for the module's source version.
+fn ship(object: &Path, part: &Path, name: &str) -> Result<()> {
+    fs::copy(object, part.join(format!("{name}.o_shipped")))
+        .with_context(|| format!("cannot copy `{}`", object.display()))?;
+    write(&part.join(format!(".{name}.o.cmd")), "")
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write `{}`", file.display()))
+}
+
+fn assign(variable: &str, path: &Path) -> std::ffi::OsString {
+    let mut arg = std::ffi::OsString::from(format!("{variable}="));
+    arg.push(path);
+    arg
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("cannot find `{}`", path.display()))
+}
+
+/// kbuild takes an external module's directory apart at spaces and colons, and make expands more.
+fn check_path(directory: &Path) -> Result<()> {
+    let plain = |c: char| c.is_alphanumeric() || "_-./+,@~^".contains(c);
+    let good = directory.to_str().is_some_and(|text| text.chars().all(plain));
+    ensure!(
+        good,
+        "kbuild cannot work in `{}`: choose a directory (--work-dir) whose path has letters, digits \
+         and `_-./+,@~^` only",
+        directory.display()
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KernelOptions;
+
+    fn module(diff_objects: &[PathBuf]) -> PatchModule<'_> {
+        PatchModule {
+            name: "kpatch-x",
+            diff_objects,
+            functions: 3,
+            klp_objects: 2,
+            replace: true,
+            pin: false,
+        }
+    }
+
+    #[test]
+    fn the_directory_is_complete_and_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let object = dir.path().join("some.o");
+        fs::write(&object, "object").unwrap();
+        let place = dir.path().join("module");
+        let diffs = [object.clone(), object.clone()];
+        lay_out(&place, &object, &module(&diffs)).unwrap();
+        fs::write(place.join("old.ko"), "").unwrap();
+        lay_out(&place, &object, &module(&diffs)).unwrap();
+        assert!(!place.join("old.ko").exists());
+
+        let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
+        assert_eq!(
+            read("patch.mk"),
+            "KPATCH_NAME := kpatch-x\nKPATCH_DIFF_OBJECTS := part/diff_0.o part/diff_1.o\n"
+        );
+        assert_eq!(
+            read("part/counts.h"),
+            "#define KPATCH_NR_FUNCS 3\n#define KPATCH_NR_OBJECTS 2\n\
+             #define KPATCH_REPLACE 1\n#define KPATCH_PIN 0\n"
+        );
+        for name in ["core", "diff_0", "diff_1"] {
+            assert_eq!(read(&format!("part/{name}.o_shipped")), "object");
+            assert_eq!(read(&format!("part/.{name}.o.cmd")), "");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_ours_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let precious = dir.path().join("module/precious");
+        fs::create_dir_all(precious.parent().unwrap()).unwrap();
+        fs::write(&precious, "").unwrap();
+        let place = dir.path().join("module");
+        let error = lay_out(&place, &precious, &module(&[])).unwrap_err();
+        assert!(error.to_string().contains("in the way"), "{error:#}");
+        assert!(precious.exists());
+    }
+
+    #[test]
+    fn a_path_that_kbuild_would_tear_apart_is_refused() {
+        for bad in ["/tmp/a b", "/tmp/a:b", "/tmp/$x", "/tmp/a#b", "/tmp/a%b"] {
+            assert!(check_path(Path::new(bad)).is_err(), "{bad}");
+        }
+        check_path(Path::new("/home/me/.cache/kpatch-1.0_x/work")).unwrap();
+    }
+
+    #[test]
+    fn objtool_is_delayed_only_where_it_is_not_already() {
+        let at = |objtool_on_modules| {
+            let options = KernelOptions { objtool_on_modules, ..KernelOptions::default() };
+            let target = Target {
+                source: Path::new("/s"),
+                object_dir: Path::new("/o"),
+                release: "6.1.0",
+                compiler: "gcc",
+                options: &options,
+            };
+            variables(&target).contains(&"delay-objtool=y")
+        };
+        assert!(at(false));
+        assert!(!at(true));
+    }
+}
