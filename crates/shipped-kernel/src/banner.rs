@@ -55,6 +55,10 @@ impl Banner {
         // The toolchain ends where its own parenthesis closes: names contain pairs of them.
         let (toolchain, rest) = rest.split_at_checked(closing_parenthesis(rest)?)?;
         let (compiler, linker) = split_linker(toolchain)?;
+        // The placeholder that init/version.c leaves in the image has a `#` without a number.
+        if !rest.strip_prefix(") #")?.starts_with(|c: char| c.is_ascii_digit()) {
+            return None;
+        }
         let package_version = rest
             .split_once(" Debian ")
             .and_then(|(_, version)| version.split_whitespace().next())
@@ -173,8 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_banner_behind_the_format_of_another() {
-        let image = [b"..Linux version %s (x) (%s) %s\n\0".as_slice(), DEBIAN.as_bytes(), b"\n\0"];
+    fn finds_the_banner_behind_what_only_looks_like_it() {
+        let placeholder = DEBIAN.replace("#1", "#");
+        let format = b"..Linux version %s (x) (%s) %s\n\0".as_slice();
+        let image = [format, placeholder.as_bytes(), b"\n\0", DEBIAN.as_bytes(), b"\n\0"];
         assert_eq!(Banner::find(&image.concat()).unwrap().text, DEBIAN);
         assert_eq!(Banner::find(b"Linux version 6.12 without an end"), None);
     }

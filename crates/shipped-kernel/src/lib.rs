@@ -3,8 +3,12 @@
 mod banner;
 mod decompress;
 mod image;
+mod kallsyms;
 #[cfg(test)]
 mod testing;
 
 pub use banner::Banner;
 pub use image::Image;
+pub use kallsyms::Kallsyms;
+pub use kallsyms::Layout;
+pub use kallsyms::Symbol;

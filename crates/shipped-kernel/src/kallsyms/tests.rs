@@ -1,0 +1,258 @@
+use super::*;
+use crate::testing::Mutations;
+use crate::testing::elf_image;
+
+const BASE: u64 = 0xffff_ffff_8100_0000;
+const BANNER: &str = "Linux version 6.12.1-test (a@b) (gcc-12 (x) 12.2.0, GNU ld 2.40) #1 SMP";
+
+/// How the kernel's build writes addresses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    Relative,
+    AbsolutePercpu,
+}
+
+/// Codes above ASCII stand for strings; 0x80 is one that joins a type and a name.
+const STRINGS: [(u8, &str); 5] =
+    [(0x80, "Tsys_"), (0x81, "_init"), (0x82, "linux_"), (0xfe, "__"), (0xff, "banner")];
+
+/// An encoder that shares nothing with the decoder but the format: greedy, longest string first.
+fn encode(
+    layout: Layout,
+    rule: Rule,
+    symbols: &[(u64, char, String)],
+) -> Result<Vec<u8>, std::num::TryFromIntError> {
+    encode_with(layout, layout == Layout::OffsetsBehindTokens, rule, symbols)
+}
+
+/// `ordered`: with the order by name, which the older layout may lack.
+fn encode_with(
+    layout: Layout,
+    ordered: bool,
+    rule: Rule,
+    symbols: &[(u64, char, String)],
+) -> Result<Vec<u8>, std::num::TryFromIntError> {
+    let align = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(8), 0);
+    let base = symbols.iter().map(|symbol| symbol.0).find(|&address| address >= BASE).unwrap();
+    let mut offsets = Vec::new();
+    for &(address, _, _) in symbols {
+        let offset = match rule {
+            Rule::Relative => u32::try_from(address - base)?,
+            Rule::AbsolutePercpu if address < BASE => u32::try_from(address)?,
+            Rule::AbsolutePercpu => u32::MAX - u32::try_from(address - base)?,
+        };
+        offsets.extend(offset.to_le_bytes());
+    }
+    let mut out = Vec::new();
+    if layout == Layout::OffsetsBeforeNames {
+        out.extend(&offsets);
+        align(&mut out);
+        out.extend(base.to_le_bytes());
+    }
+    out.extend((symbols.len() as u64).to_le_bytes());
+
+    let (mut names, mut markers) = (Vec::new(), Vec::new());
+    for (index, (_, kind, name)) in symbols.iter().enumerate() {
+        if index % 256 == 0 {
+            markers.extend((names.len() as u32).to_le_bytes());
+        }
+        let text = format!("{kind}{name}");
+        let mut codes = Vec::new();
+        let mut rest = text.as_str();
+        while let Some(first) = rest.bytes().next() {
+            let token = STRINGS.iter().find(|(_, string)| rest.starts_with(string));
+            let (code, len) = token.map_or((first, 1), |(code, string)| (*code, string.len()));
+            codes.push(code);
+            rest = &rest[len..];
+        }
+        if codes.len() > 0x7f {
+            names.push(codes.len() as u8 | 0x80);
+            names.push((codes.len() >> 7) as u8);
+        } else {
+            names.push(codes.len() as u8);
+        }
+        names.extend(codes);
+    }
+    out.extend(names);
+    align(&mut out);
+    out.extend(markers);
+    align(&mut out);
+    let mut order: Vec<usize> = (0..symbols.len()).collect();
+    order.sort_by_key(|&index| &symbols[index].2);
+    let by_name = order.iter().flat_map(|&index| (index as u32).to_be_bytes()[1..].to_vec());
+    if ordered && layout == Layout::OffsetsBeforeNames {
+        out.extend(by_name.clone());
+        align(&mut out);
+    }
+
+    let (mut tokens, mut token_index) = (Vec::new(), Vec::new());
+    for code in 0..=255_u8 {
+        token_index.extend((tokens.len() as u16).to_le_bytes());
+        match STRINGS.iter().find(|(known, _)| *known == code) {
+            Some((_, string)) => tokens.extend(string.bytes()),
+            None if (0x20..0x7f).contains(&code) => tokens.push(code),
+            None => tokens.extend(b"unused"),
+        }
+        tokens.push(0);
+    }
+    out.extend(tokens);
+    align(&mut out);
+    out.extend(token_index);
+
+    if layout == Layout::OffsetsBehindTokens {
+        out.extend(offsets);
+        align(&mut out);
+        out.extend(base.to_le_bytes());
+        out.extend(by_name);
+    }
+    Ok(out)
+}
+
+/// `count` symbols after some fixed ones, with duplicates, aliases and a name of two length bytes.
+fn symbols(rule: Rule, count: usize) -> Vec<(u64, char, String)> {
+    let mut symbols = Vec::new();
+    if rule == Rule::AbsolutePercpu {
+        symbols.push((0, 'A', "fixed_percpu_data".to_string()));
+        symbols.push((0x1000, 'A', "per_cpu__x".to_string()));
+    }
+    symbols.push((BASE, 'T', "_text".to_string()));
+    symbols.push((BASE + 8, 'D', "linux_banner".to_string()));
+    symbols.push((BASE + 0x200, 't', "x".repeat(200)));
+    for index in 0..count as u64 {
+        let name = match index % 5 {
+            0 => "show".to_string(),
+            1 => format!("sys_{index}"),
+            _ => format!("__name{index}_init"),
+        };
+        symbols.push((
+            BASE + 0x1000 + index / 2 * 16,
+            if index % 5 == 1 { 'T' } else { 't' },
+            name,
+        ));
+    }
+    symbols
+}
+
+const FORMS: [(Layout, Rule); 4] = [
+    (Layout::OffsetsBehindTokens, Rule::Relative),
+    (Layout::OffsetsBehindTokens, Rule::AbsolutePercpu),
+    (Layout::OffsetsBeforeNames, Rule::Relative),
+    (Layout::OffsetsBeforeNames, Rule::AbsolutePercpu),
+];
+
+/// A kernel with banner and table in one segment.
+fn kernel(table: &[u8]) -> Vec<u8> {
+    let mut content = format!("01234567{BANNER}\n\0").into_bytes();
+    content.resize(0x2000, 0x90);
+    content.extend(table);
+    content.extend([0x90; 600]);
+    elf_image(BASE, &content, &[7; 20])
+}
+
+#[test]
+fn decodes_what_an_independent_encoder_wrote() {
+    for (layout, rule) in FORMS {
+        // Around the steps of the markers, and odd and even numbers of them.
+        for count in [0, 1, 252, 253, 254, 255, 509, 510, 3000] {
+            let symbols = symbols(rule, count);
+            let elf = kernel(&encode(layout, rule, &symbols).unwrap());
+            let image = Image::parse("vmlinux", elf).unwrap();
+            let kallsyms = Kallsyms::read(&image).unwrap();
+            assert_eq!(kallsyms.layout(), layout);
+            assert_eq!(kallsyms.len(), symbols.len());
+            for (symbol, (address, kind, name)) in kallsyms.iter().zip(&symbols) {
+                assert_eq!(symbol, Symbol { address: *address, kind: *kind, name });
+            }
+        }
+    }
+}
+
+#[test]
+fn decodes_the_older_layout_with_an_order_by_name() {
+    for rule in [Rule::Relative, Rule::AbsolutePercpu] {
+        for count in [0, 1, 2, 3, 252, 253, 254, 3000] {
+            let symbols = symbols(rule, count);
+            let table = encode_with(Layout::OffsetsBeforeNames, true, rule, &symbols).unwrap();
+            let kallsyms = Kallsyms::decode(&table).unwrap();
+            assert_eq!(kallsyms.layout(), Layout::OffsetsBeforeNames);
+            let names: Vec<&str> = kallsyms.iter().map(|symbol| symbol.name).collect();
+            assert!(names.iter().eq(symbols.iter().map(|(_, _, name)| name)));
+        }
+    }
+}
+
+#[test]
+fn positions_are_in_table_order() {
+    for (layout, rule) in FORMS {
+        let symbols = symbols(rule, 1000);
+        let kallsyms = Kallsyms::decode(&encode(layout, rule, &symbols).unwrap()).unwrap();
+        for name in ["show", "_text", "sys_1", "absent", "", "zzz"] {
+            let expected: Vec<usize> =
+                (0..symbols.len()).filter(|&index| symbols[index].2 == name).collect();
+            assert_eq!(kallsyms.positions(name), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn aliases_share_address_and_size() {
+    let symbols = symbols(Rule::Relative, 10);
+    let table = encode(Layout::OffsetsBehindTokens, Rule::Relative, &symbols).unwrap();
+    let kallsyms = Kallsyms::decode(&table).unwrap();
+    assert_eq!(kallsyms.at(BASE + 0x1000), 3..5);
+    assert_eq!(kallsyms.at(BASE + 0x1001), 5..5);
+    assert_eq!((kallsyms.size(3), kallsyms.size(4)), (Some(16), Some(16)));
+    assert_eq!(kallsyms.size(kallsyms.len() - 1), None);
+    assert_eq!(kallsyms.size(kallsyms.len()), None);
+}
+
+#[test]
+fn a_table_that_contradicts_itself_is_refused() {
+    let decode = |layout, change: &dyn Fn(&mut Vec<(u64, char, String)>)| {
+        let mut symbols = symbols(Rule::Relative, 600);
+        change(&mut symbols);
+        Kallsyms::decode(&encode(layout, Rule::Relative, &symbols).unwrap()).map(|_| ())
+    };
+    for layout in [Layout::OffsetsBehindTokens, Layout::OffsetsBeforeNames] {
+        assert_eq!(decode(layout, &|_| ()), Ok(()));
+        let unsorted = decode(layout, &|symbols| symbols.swap(10, 400)).unwrap_err();
+        assert!(unsorted.contains("ascend"), "{unsorted}");
+    }
+    let table =
+        encode(Layout::OffsetsBehindTokens, Rule::Relative, &symbols(Rule::Relative, 600)).unwrap();
+    let twice = [table.as_slice(), &vec![0; (8 - table.len() % 8) % 8], &table].concat();
+    assert!(Kallsyms::decode(&twice).unwrap_err().contains("two"));
+    // The last three bytes name the last symbol by name; the first three another one.
+    let mut disordered = table.clone();
+    let len = disordered.len();
+    for byte in 0..3 {
+        disordered.swap(len - 3 + byte, len - 6 + byte);
+    }
+    assert!(Kallsyms::decode(&disordered).unwrap_err().contains("order by name"));
+}
+
+#[test]
+fn a_banner_elsewhere_is_refused() {
+    let mut symbols = symbols(Rule::Relative, 20);
+    symbols[1].0 += 1;
+    let elf = kernel(&encode(Layout::OffsetsBehindTokens, Rule::Relative, &symbols).unwrap());
+    let image = Image::parse("vmlinux", elf).unwrap();
+    let Refusals(all) = Kallsyms::read(&image).unwrap_err();
+    assert!(all[0].message.contains("linux_banner"));
+}
+
+#[test]
+fn damaged_tables_never_panic() {
+    for (layout, rule) in FORMS {
+        let symbols = symbols(rule, 300);
+        let table = encode(layout, rule, &symbols).unwrap();
+        let mut refused = 0;
+        for data in Mutations::of(&table, 300) {
+            match Kallsyms::decode(&data) {
+                Ok(kallsyms) => assert_eq!(kallsyms.iter().count(), kallsyms.len()),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 100, "{refused} of 300 damaged tables were refused");
+    }
+}
