@@ -12,7 +12,8 @@
 #               SOURCE, IMAGE, HEADERS, MODULES (lib/modules/<release>)
 #   img/        the unpacked packages: image, headers, headers-common, kbuild
 #   source/     the unpacked source
-#   manifest    what they were made of and looked like; compared before each use
+#   manifest    the packages they come from, and the files that decide what is built, by content
+#   files.gz    all files, by size and time; both are compared before each use
 # The cache may be deleted at any time. A killed run leaves nothing that a later one takes for whole.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -102,7 +103,7 @@ choose() {
 
 # listing DIR: one line per file, enough to see that one is gone, cut off or edited.
 listing() {
-  (cd "$1" && find . -type d -printf '%p\n' -o -type f -printf '%p %s %T@\n' -o -printf '%p %l\n' |
+  (cd "$1" && find img source -type d -printf '%p\n' -o -type f -printf '%p %s %T@\n' -o -printf '%p %l\n' |
     sort)
 }
 
@@ -115,34 +116,35 @@ important() {
   done
 }
 
-# describe DIR: what `manifest` says of the files in it.
+# describe DIR: what `manifest` says of their content.
 describe() {
   local files
   mapfile -t files < <(important "$1")
   (cd "$1" && sha256sum -- "${files[@]}")
-  say "$(listing "$1/img" | sha256sum | cut -c1-64)  listing of img"
-  say "$(listing "$1/source" | sha256sum | cut -c1-64)  listing of source"
 }
 
 # intact DIR: whether a fetched kernel still is what was unpacked; says what is not.
 intact() {
   local dir=$1 difference
-  [ -f "$dir/manifest" ] && [ -f "$dir/kernel.env" ] || return 1
-  difference=$(diff <(grep '^[0-9a-f]\{64\}  ' "$dir/manifest") <(describe "$dir" 2>&1) || true)
-  if [ -n "$difference" ]; then
-    warn "\`$dir\` is not what was unpacked, see:" \
-      "$(sed -n 's/^< [0-9a-f]*  //p' <<<"$difference" | paste -sd ';')"
-    return 1
-  fi
+  [ -f "$dir/manifest" ] && [ -f "$dir/kernel.env" ] && [ -f "$dir/files.gz" ] || return 1
+  difference=$(
+    diff <(grep '^[0-9a-f]\{64\}  ' "$dir/manifest") <(describe "$dir" 2>&1) || true
+    diff <(gunzip -c "$dir/files.gz") <(listing "$dir" 2>&1) || true
+  )
+  [ -n "$difference" ] || return 0
+  warn "\`$dir\` is no longer what was unpacked:"
+  grep '^[<>]' <<<"$difference" | head -n 5 >&2
+  return 1
 }
 
 # The value of KEY ($2) in the manifest of DIR ($1).
 manifest_value() { sed -n "s/^$2 //p" "$1/manifest" 2>/dev/null || true; }
 
-# assignment KEY VALUE: a line for a shell, quoted only when it must be.
+# assignment KEY VALUE: a line for a shell, quoted only when it must be. No value has a quote in
+# it: lib.sh accepts no such cache.
 assignment() {
   case $2 in
-    *[!A-Za-z0-9_./+~:@%,=-]*) printf "%s='%s'\n" "$1" "${2//\'/\'\\\'\'}" ;;
+    *[!A-Za-z0-9_./+~@,=-]*) printf "%s='%s'\n" "$1" "$2" ;;
     *) printf '%s=%s\n' "$1" "$2" ;;
   esac
 }
@@ -238,6 +240,7 @@ settle() {
     say "disk $(du -sh "$new/kernel" | cut -f1)"
     describe "$new/kernel"
   } >"$new/kernel/manifest"
+  listing "$new/kernel" | gzip -1 >"$new/kernel/files.gz"
   environment "$new/kernel" "$dir" "$3" >"$new/kernel/kernel.env"
   sync -f "$new/kernel/kernel.env"
   [ ! -e "$dir" ] || mv -T "$dir" "$new/old"

@@ -56,6 +56,12 @@ case $KPATCH_CACHE in
   /*) ;;
   *) KPATCH_CACHE=$PWD/$KPATCH_CACHE ;;
 esac
+case $KPATCH_CACHE in
+  *[[:space:]:\'\"\\\$\#%]*)
+    die "\`$KPATCH_CACHE\`: the kernel's make takes no spaces and none of :'\"\\\$#% in paths:" \
+      "set KPATCH_CACHE to another directory"
+    ;;
+esac
 export KPATCH_CACHE
 
 # usage: prints the comment at the top of the running script, as its --help.
