@@ -70,6 +70,11 @@ pub(crate) fn prepare(
         let flags = rust_target::flags(toolchain.version, options);
         let directory = cache.join(key(&toolchain, &description, &flags)?);
         if !directory.is_dir() {
+            // Runs that start together wait for the first rather than doing the same work.
+            let _lock = lock(&cache)?;
+            if directory.is_dir() {
+                return Ok(CoreLibrary { toolchain, flags, directory });
+            }
             let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&cache)?;
             if let Err(error) = compile(&toolchain, &description, &flags, unfinished.path(), log) {
                 let reason = format!("cannot compile its own `core`: {error:#}");
@@ -190,6 +195,15 @@ fn publish(unfinished: tempfile::TempDir, directory: &Path) -> Result<()> {
     }
 }
 
+/// Holds the directory's lock until the file is dropped; the kernel takes it from a process that dies.
+fn lock(cache: &Path) -> Result<fs::File> {
+    let path = cache.join("lock");
+    let file = fs::File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot open `{}`", path.display()))?;
+    fs4::FileExt::lock(&file).with_context(|| format!("cannot lock `{}`", path.display()))?;
+    Ok(file)
+}
+
 /// Removes what killed runs left. Failing to do so harms nobody.
 fn sweep(cache: &Path) {
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
@@ -264,6 +278,21 @@ mod tests {
     }
 
     #[test]
+    fn runs_that_start_together_compile_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = ToolLog::open(&dir.path().join("log")).unwrap();
+        let toolchain = toolchain(dir.path(), true);
+        let options = KernelOptions::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let toolchains = vec![toolchain.clone()];
+                scope.spawn(|| prepare(toolchains, vec![], &options, dir.path(), &log).unwrap());
+            }
+        });
+        assert_eq!(runs(dir.path()), 2);
+    }
+
+    #[test]
     fn a_compiler_that_fails_is_named_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let log = ToolLog::open(&dir.path().join("log")).unwrap();
@@ -274,8 +303,12 @@ mod tests {
         for part in ["no such feature", "`rust-src`", "`rust-web-src`", "KPATCH_RUSTC"] {
             assert!(error.contains(part), "{error}");
         }
-        let left = fs::read_dir(cache.join(DIRECTORY)).unwrap().count();
-        assert_eq!(left, 0);
+        let left: Vec<_> = fs::read_dir(cache.join(DIRECTORY))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .filter(|name| name != "lock")
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 
     #[test]
