@@ -1,1 +1,17 @@
 //! From a source patch to a livepatch module.
+
+pub mod apply;
+pub mod cache;
+pub mod cli;
+pub mod compile;
+pub mod compile_database;
+pub mod farm;
+pub mod front;
+pub mod line_directives;
+pub mod outcome;
+pub mod patch_file;
+pub mod prepare;
+pub mod progress;
+pub mod source_tree;
+pub mod toolchain;
+pub mod unbuilt;

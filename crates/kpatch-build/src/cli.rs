@@ -1,0 +1,177 @@
+//! The command line. Every option that names a part of the target kernel has the place where a
+//! distribution puts that part as its default.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Builds a livepatch module from a source patch, for a kernel as the distribution ships it.
+///
+/// Only what the patch touches is compiled. The source tree is never written to; everything else
+/// comes from the kernel's own packages: its headers, its image, its modules.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "kpatch-build", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Patches to build in, applied in this order as `patch -p1` would
+    #[arg(required = true, value_name = "PATCH")]
+    pub patches: Vec<PathBuf>,
+
+    /// Kernel source of exactly the kernel's version; may be read-only, configured or not
+    #[arg(short, long, value_name = "DIR")]
+    pub source: PathBuf,
+
+    /// Release of the kernel to patch, as `uname -r` prints it [default: the running kernel's]
+    #[arg(short, long, value_name = "RELEASE")]
+    pub kernel: Option<String>,
+
+    /// The kernel's headers: a directory with `.config` and `Module.symvers`
+    /// [default: /usr/src/linux-headers-RELEASE]
+    #[arg(long, value_name = "DIR")]
+    pub headers: Option<PathBuf>,
+
+    /// The kernel's image [default: /boot/vmlinuz-RELEASE]
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+
+    /// The kernel's modules [default: /lib/modules/RELEASE]
+    #[arg(long, value_name = "DIR")]
+    pub modules: Option<PathBuf>,
+
+    /// The kernel's configuration [default: `.config` of the headers]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Name of the module, and of the patch in /sys/kernel/livepatch
+    /// [default: livepatch-NAME-OF-THE-FIRST-PATCH]
+    #[arg(short, long, value_name = "NAME", value_parser = module_name)]
+    pub name: Option<String>,
+
+    /// Directory for the finished module
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub output: PathBuf,
+
+    /// How many compilers run at once [default: the number of processors]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+
+    /// Stack the patch upon those that are loaded, instead of replacing them all
+    #[arg(short = 'R', long)]
+    pub no_replace: bool,
+
+    /// Directory for objects and logs of this run [default: a new one in the cache]
+    #[arg(long, value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
+
+    /// Keep the work directory also when all went well
+    #[arg(long)]
+    pub keep: bool,
+
+    /// Say more about what is done
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Where prepared kernels and objects are kept between runs [default: ~/.cache/kpatch]
+    #[arg(long, value_name = "DIR", env = "KPATCH_CACHE")]
+    pub cache: Option<PathBuf>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the module is built
+  1  a tool failed
+  2  the command line is wrong
+  3  refused: this patch cannot be built for this kernel (KPBnnnn says why)
+  4  nothing that runs is changed by the patch
+
+Example:
+  kpatch-build -s linux-source-6.12 -k 6.12.117+deb12-cloud-amd64 fix.patch";
+
+impl Cli {
+    /// How many compilers may run at once.
+    pub fn jobs(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.jobs.map_or_else(processors, usize::from)
+    }
+
+    /// The name of the module: as given, or made from the first patch's file name.
+    ///
+    /// # Errors
+    /// When the patch's file name gives no module name.
+    pub fn module_name(&self) -> Result<String, String> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let stem = self.patches.first().and_then(|patch| patch.file_stem()?.to_str());
+        let fit = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+        let stem: String = stem.unwrap_or_default().chars().map(fit).collect();
+        let name = format!("livepatch-{}", stem.trim_matches('-'));
+        module_name(&name).map_err(|error| format!("{error}; name it with `-n`"))
+    }
+
+    /// The cache directory.
+    ///
+    /// # Errors
+    /// When none is given and there is no home directory to put it in.
+    pub fn cache(&self) -> Result<PathBuf, String> {
+        if let Some(cache) = &self.cache {
+            return Ok(cache.clone());
+        }
+        let base = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty());
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        let base = base.map(PathBuf::from).or_else(home);
+        base.map(|base| base.join("kpatch")).ok_or_else(|| "no $HOME: name a --cache".to_owned())
+    }
+}
+
+/// The kernel's limit is `MODULE_NAME_LEN` (include/linux/moduleparam.h): 64 less a pointer's
+/// size, with the final NUL.
+const LONGEST_NAME: usize = 64 - 8 - 1;
+
+fn module_name(name: &str) -> Result<String, String> {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if name.is_empty() || !plain || name.starts_with('-') {
+        return Err(format!("`{name}` is no module name: letters, digits, `-`, `_`"));
+    }
+    if name.len() > LONGEST_NAME {
+        return Err(format!("`{name}` is longer than the {LONGEST_NAME} bytes of a module name"));
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["kpatch-build"], args].concat())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn takes_several_patches_in_order() {
+        let cli = parse(&["-s", "linux", "-R", "-j3", "b.patch", "a.patch"]).unwrap();
+        assert_eq!(cli.patches, [PathBuf::from("b.patch"), PathBuf::from("a.patch")]);
+        assert!(cli.no_replace && cli.jobs() == 3);
+        assert_eq!(cli.module_name().unwrap(), "livepatch-b");
+    }
+
+    #[test]
+    fn refuses_what_is_no_command_line() {
+        assert!(parse(&["-s", "linux"]).is_err());
+        assert!(parse(&["a.patch"]).is_err());
+        assert!(parse(&["-s", "linux", "-j0", "a.patch"]).is_err());
+        assert!(parse(&["-s", "linux", "-n", "a/b", "a.patch"]).is_err());
+        assert!(parse(&["-s", "linux", "-n", &"x".repeat(56), "a.patch"]).is_err());
+    }
+
+    #[test]
+    fn makes_a_module_name_of_a_file_name() {
+        let cli = parse(&["-s", "linux", "fixes/0001-proc: a fix.patch"]).unwrap();
+        assert_eq!(cli.module_name().unwrap(), "livepatch-0001-proc--a-fix");
+    }
+}

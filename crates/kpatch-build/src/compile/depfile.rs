@@ -1,0 +1,115 @@
+//! The proof that a patched compilation read the patched files: its depfile names at least one
+//! touched file in the farm, and nothing that is really the original of a touched file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::Result;
+use anyhow::ensure;
+
+use crate::apply::Touched;
+use crate::compile_database::normalize;
+
+/// Checks the depfile of a compilation in the directory `objects`.
+pub(super) fn check(
+    depfile: &Path,
+    objects: &Path,
+    farm: &Path,
+    source: &Path,
+    touched: &BTreeMap<PathBuf, Touched>,
+) -> Result<()> {
+    let text = fs::read_to_string(depfile)
+        .with_context(|| format!("cannot read depfile `{}`", depfile.display()))?;
+    let originals: Vec<PathBuf> =
+        touched.keys().map(|path| source.join(path).canonicalize()).collect::<Result<_, _>>()?;
+    let mut seen = false;
+    for name in prerequisites(&text) {
+        let path = objects.join(&name);
+        // Lexically is physically here: neither farm nor object directory has linked directories.
+        let plain = path.to_str().and_then(normalize).map(|text| PathBuf::from(format!("/{text}")));
+        let inside = plain.as_deref().and_then(|path| path.strip_prefix(farm).ok());
+        seen |= inside.is_some_and(|inside| touched.contains_key(inside));
+        let real = path
+            .canonicalize()
+            .with_context(|| format!("the depfile names `{name}`, which is not there"))?;
+        ensure!(
+            !originals.contains(&real),
+            "it read the unpatched `{}` as `{name}`",
+            real.display()
+        );
+    }
+    ensure!(seen, "it read none of the patched files");
+    Ok(())
+}
+
+/// The prerequisites of the one rule in a depfile, with make's quoting undone.
+fn prerequisites(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", " ");
+    let rule = joined.split_once(": ").map_or("", |(_, rest)| rest);
+    let mut names = Vec::new();
+    let mut name = String::new();
+    let mut chars = rest_of_rule(rule).chars().peekable();
+    while let Some(c) = chars.next() {
+        match (c, chars.peek()) {
+            ('\\', Some(' ' | '#')) | ('$', Some('$')) => name.extend(chars.next()),
+            (c, _) if c.is_whitespace() => {
+                if !name.is_empty() {
+                    names.push(std::mem::take(&mut name));
+                }
+            }
+            (c, _) => name.push(c),
+        }
+    }
+    if !name.is_empty() {
+        names.push(name);
+    }
+    names
+}
+
+/// `-MP` would add empty rules for headers behind the first.
+fn rest_of_rule(rule: &str) -> &str {
+    rule.split('\n').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn undoes_quoting() {
+        let text = "a.o: /x/a\\ b.c \\\n x$$y.h \\\n  z.h\n\nz.h:\n";
+        assert_eq!(prerequisites(text), ["/x/a b.c", "x$y.h", "z.h"]);
+    }
+
+    #[test]
+    fn tells_the_patched_file_from_the_original() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let at = |path: &str| root.join(path);
+        for path in ["source/d", "farm/d", "other/d", "objects"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        fs::write(at("source/d/a.c"), "old").unwrap();
+        fs::write(at("source/x.h"), "").unwrap();
+        fs::write(at("farm/d/a.c"), "new").unwrap();
+        symlink(at("source/x.h"), at("farm/x.h")).unwrap();
+        symlink(at("source/d/a.c"), at("other/d/a.c")).unwrap();
+        let file = Touched { original: Vec::new(), patched: Vec::new() };
+        let touched = BTreeMap::from([(PathBuf::from("d/a.c"), file)]);
+        let run = |names: &str| {
+            fs::write(at("a.d"), format!("a.o: {}\n", names.replace('@', root.to_str().unwrap())))
+                .unwrap();
+            check(&at("a.d"), &at("objects"), &at("farm"), &at("source"), &touched)
+        };
+        run("@/farm/d/a.c @/farm/x.h").unwrap();
+        run("../farm/d/../d/a.c").unwrap();
+        assert!(run("@/farm/x.h").unwrap_err().to_string().contains("none of the patched"));
+        let error = run("@/farm/d/a.c @/other/d/a.c").unwrap_err().to_string();
+        assert!(error.contains("unpatched"), "{error}");
+        assert!(run("@/farm/d/a.c @/farm/none.h").is_err());
+    }
+}

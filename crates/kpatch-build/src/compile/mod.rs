@@ -1,0 +1,254 @@
+//! Compiles both sides of each translation unit by the commands that kbuild recorded: the original
+//! from the base farm (kept in the cache), the patched one from a claimed farm. Bias: whether the
+//! patched file was really read is proven by the depfile, not assumed.
+
+mod depfile;
+mod diagnostics;
+mod replay;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context;
+use anyhow::Result;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+use rayon::prelude::*;
+use tool_run::ToolLog;
+
+use crate::apply::Touched;
+use crate::cache::Cache;
+use crate::compile_database::Owner;
+use crate::compile_database::TranslationUnit;
+use crate::compile_database::normalize;
+use crate::farm::PatchedFarm;
+use crate::line_directives;
+use crate::prepare::Prepared;
+use replay::Side;
+
+/// A translation unit as part of one owner.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unit {
+    /// The object as kbuild names it.
+    pub object: String,
+    /// The C file, relative to the source tree.
+    pub source: String,
+    /// What the object is linked into.
+    pub owner: Owner,
+}
+
+/// Both objects of a unit, compiled with a section for each function and datum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompiledPair {
+    /// The unit. An object that is in several modules gives one pair for each.
+    pub unit: Unit,
+    /// The object of the user's source; lies in the cache and must not be changed.
+    pub original: PathBuf,
+    /// The object of the patched source.
+    pub patched: PathBuf,
+}
+
+/// What compiling gave.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The pairs, sorted by unit.
+    pub pairs: Vec<CompiledPair>,
+    /// The compilers' own time, summed over all of them.
+    pub compiler_time: Duration,
+}
+
+/// What all compilations of one run share.
+#[derive(Debug)]
+pub struct Setting<'a> {
+    /// The cache, for original objects.
+    pub cache: &'a Cache,
+    /// The prepared object directory.
+    pub prepared: &'a Prepared,
+    /// The user's source tree, to which debug information is made to point.
+    pub source: &'a Path,
+    /// Where patched objects and depfiles go.
+    pub work: &'a Path,
+    /// How many compilers may run at once.
+    pub jobs: usize,
+    /// The log of all commands.
+    pub log: &'a ToolLog,
+}
+
+/// Compiles `units` with and without the changes in `touched`, the patched side in `farm`.
+///
+/// # Errors
+/// [`Refusals`]: `OriginalDoesNotCompile`, or `DoesNotCompile` with the compiler's message in
+/// terms of the patched files; I/O errors; an internal error when a depfile shows that a patched
+/// compilation did not read what it should.
+pub fn compile(
+    setting: &Setting<'_>,
+    units: &[TranslationUnit],
+    touched: &BTreeMap<PathBuf, Touched>,
+    farm: &mut PatchedFarm,
+) -> Result<Compiled> {
+    for (path, file) in touched {
+        farm.put(path, &line_directives::insert(&file.original, &file.patched))?;
+    }
+    let run = Run { setting, farm: farm.root(), generated: Mutex::default() };
+    let tasks: Vec<(&TranslationUnit, Side)> = units
+        .iter()
+        .flat_map(|unit| [Side::Original, Side::Patched].map(|side| (unit, side)))
+        .collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(setting.jobs).build()?;
+    let results: Vec<Attempt> = pool.install(|| {
+        tasks
+            .par_iter()
+            .with_max_len(1)
+            .map(|(unit, side)| run.attempt(unit, *side))
+            .collect::<Result<_>>()
+    })?;
+    let compiler_time = results.iter().map(|result| result.time).sum();
+    refuse_failures(setting, &tasks, &results, touched, farm)?;
+    let mut pairs = Vec::new();
+    for (unit, both) in units.iter().zip(results.chunks_exact(2)) {
+        let [original, patched] = both else { continue };
+        depfile::check(
+            &patched.depfile,
+            &setting.prepared.objects,
+            farm.root(),
+            setting.source,
+            touched,
+        )
+        .with_context(|| format!("internal error: compiling the patched `{}`", unit.source))?;
+        for owner in &unit.owners {
+            let (object, source) = (unit.object.clone(), unit.source.clone());
+            pairs.push(CompiledPair {
+                unit: Unit { object, source, owner: owner.clone() },
+                original: original.object.clone(),
+                patched: patched.object.clone(),
+            });
+        }
+    }
+    pairs.sort_by(|a, b| a.unit.cmp(&b.unit));
+    Ok(Compiled { pairs, compiler_time })
+}
+
+/// How one compilation went.
+#[derive(Debug)]
+struct Attempt {
+    object: PathBuf,
+    depfile: PathBuf,
+    time: Duration,
+    /// The compiler's message if it failed.
+    failure: Option<String>,
+}
+
+struct Run<'a> {
+    setting: &'a Setting<'a>,
+    farm: &'a Path,
+    /// Objects for which kbuild has been asked to generate headers.
+    generated: Mutex<BTreeSet<String>>,
+}
+
+impl Run<'_> {
+    fn attempt(&self, unit: &TranslationUnit, side: Side) -> Result<Attempt> {
+        let mut attempt = self.once(unit, side)?;
+        let missing = attempt.failure.as_deref().is_some_and(diagnostics::misses_a_header);
+        if missing && self.generate(unit)? {
+            let before = attempt.time;
+            attempt = self.once(unit, side)?;
+            attempt.time += before;
+        }
+        Ok(attempt)
+    }
+
+    /// Has kbuild make the headers that `unit` needs; whether there is a point in trying again.
+    fn generate(&self, unit: &TranslationUnit) -> Result<bool> {
+        // Objects outside their directory's Makefile are no targets that kbuild knows singly.
+        if unit.object.contains("..") {
+            return Ok(false);
+        }
+        let mut generated = self.generated.lock().unwrap_or_else(PoisonError::into_inner);
+        if generated.insert(unit.object.clone()) {
+            let Setting { prepared, jobs, log, .. } = self.setting;
+            prepared.generate_for(&unit.object, *jobs, log)?;
+        }
+        Ok(true)
+    }
+
+    fn once(&self, unit: &TranslationUnit, side: Side) -> Result<Attempt> {
+        let Setting { cache, prepared, source, work, log, .. } = self.setting;
+        let place = normalize(&unit.object).context("an object outside the object directory")?;
+        let dir = work.join(side.name());
+        let out = dir.join(&place);
+        let object = match side {
+            Side::Original => replay::cached(cache, prepared, unit)?,
+            Side::Patched => out.clone(),
+        };
+        let depfile = out.with_extension("d");
+        if side == Side::Original && object.exists() {
+            return Ok(Attempt { object, depfile, time: Duration::ZERO, failure: None });
+        }
+        fs::create_dir_all(out.parent().unwrap_or(&dir))?;
+        let target = match side {
+            Side::Original => cache.temporary_path("object.o")?,
+            Side::Patched => out,
+        };
+        let farm = (side == Side::Patched).then_some(self.farm);
+        let mut command = replay::command(unit, prepared, source, farm, &target, &depfile)?;
+        let started = Instant::now();
+        let output = log.output(&mut command)?;
+        let time = started.elapsed();
+        if !output.status.success() {
+            let failure = Some(String::from_utf8_lossy(&output.stderr).into_owned());
+            return Ok(Attempt { object, depfile, time, failure });
+        }
+        if side == Side::Original {
+            fs::rename(&target, &object)
+                .with_context(|| format!("cannot keep `{}`", object.display()))?;
+        }
+        Ok(Attempt { object, depfile, time, failure: None })
+    }
+}
+
+/// Turns failed compilations into refusals. The patched side is compiled once more without line
+/// directives: then the compiler names the lines as they are in the patched file.
+fn refuse_failures(
+    setting: &Setting<'_>,
+    tasks: &[(&TranslationUnit, Side)],
+    results: &[Attempt],
+    touched: &BTreeMap<PathBuf, Touched>,
+    farm: &mut PatchedFarm,
+) -> Result<()> {
+    let failed = |side: Side| {
+        let both = tasks.iter().zip(results);
+        both.filter(move |((_, of), result)| *of == side && result.failure.is_some())
+            .map(|((unit, _), result)| (*unit, result.failure.as_deref().unwrap_or_default()))
+    };
+    let base = &setting.prepared.farm;
+    let original: Vec<Refusal> = failed(Side::Original)
+        .map(|(unit, message)| diagnostics::original(&unit.source, message, base))
+        .collect();
+    if !original.is_empty() {
+        return Ok(Refusals::none_or(original, ())?);
+    }
+    let failed: Vec<(&TranslationUnit, &str)> = failed(Side::Patched).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    for (path, file) in touched {
+        farm.put(path, &file.patched)?;
+    }
+    let run = Run { setting, farm: farm.root(), generated: Mutex::default() };
+    let mut refusals = Vec::new();
+    for (unit, message) in failed {
+        let plain = run.once(unit, Side::Patched)?.failure;
+        let plain = plain.with_context(|| {
+            format!("internal error: a line directive breaks `{}`:\n{message}", unit.source)
+        })?;
+        refusals.push(diagnostics::patched(&unit.source, &plain, farm.root()));
+    }
+    Ok(Refusals::none_or(refusals, ())?)
+}

@@ -1,0 +1,115 @@
+//! Makes a command of ours of one that kbuild recorded. Bias: no argument is dropped; paths are
+//! replaced wherever they occur, ours are added last among the flags.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::cache::Cache;
+use crate::cache::ContentKey;
+use crate::compile_database::TranslationUnit;
+use crate::prepare::Prepared;
+use crate::toolchain;
+
+/// Sections of their own let the differ cut a function out.
+const OURS: [&str; 3] = ["-ffunction-sections", "-fdata-sections", "-fdiagnostics-color=never"];
+
+/// One of the two compilations of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The user's source.
+    Original,
+    /// The source with the patches.
+    Patched,
+}
+
+impl Side {
+    /// The side's directory in the work directory.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Side::Original => "original",
+            Side::Patched => "patched",
+        }
+    }
+}
+
+/// Where the cache keeps the original object of `unit`.
+pub(super) fn cached(
+    cache: &Cache,
+    prepared: &Prepared,
+    unit: &TranslationUnit,
+) -> Result<PathBuf> {
+    let mut key = ContentKey::new("original object 1").part(&prepared.key).part(&unit.object);
+    for argument in unit.arguments.iter().map(String::as_str).chain(OURS) {
+        key = key.part(argument);
+    }
+    let name = key.name();
+    let dir = cache.root().join("objects").join(&name[..2]);
+    fs::create_dir_all(&dir)?;
+    Ok(dir.join(format!("{name}.o")))
+}
+
+/// The command that compiles `unit` to `object`, in `farm` instead of the base farm if given.
+pub(super) fn command(
+    unit: &TranslationUnit,
+    prepared: &Prepared,
+    source: &Path,
+    farm: Option<&Path>,
+    object: &Path,
+    depfile: &Path,
+) -> Result<Command> {
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("a path is not UTF-8");
+    let base = text(&prepared.farm)?;
+    let root = farm.map_or_else(|| Ok(base.clone()), text)?;
+    let arguments = rewrite(&unit.arguments, &base, &root, &text(object)?, &text(depfile)?)?;
+    let (compiler, rest) = arguments.split_first().context("an empty compiler command")?;
+    let (last, flags) = rest.split_last().context("a compiler command without a file")?;
+    let mut command = toolchain::command(compiler);
+    command.current_dir(&prepared.objects).args(flags).args(OURS);
+    // Debug information names the user's files, the same in every run.
+    command.arg(format!("-fdebug-prefix-map={root}={}", text(source)?));
+    command.arg(last);
+    Ok(command)
+}
+
+/// The recorded arguments with the tree's path and the outputs replaced.
+fn rewrite(
+    arguments: &[String],
+    base: &str,
+    root: &str,
+    object: &str,
+    depfile: &str,
+) -> Result<Vec<String>> {
+    let mut rewritten: Vec<String> =
+        arguments.iter().map(|argument| argument.replace(base, root)).collect();
+    let output = arguments.iter().rposition(|argument| argument == "-o");
+    let output = output.context("a compiler command without `-o`")?;
+    *rewritten.get_mut(output + 1).context("a compiler command that ends with `-o`")? =
+        object.to_owned();
+    let mut depfiles = rewritten.iter_mut().filter(|argument| argument.starts_with("-Wp,-MMD,"));
+    let argument = depfiles.next().context("a compiler command without a depfile")?;
+    *argument = format!("-Wp,-MMD,{depfile}");
+    Ok(rewritten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_paths_and_outputs_everywhere() {
+        let recorded = "gcc -Wp,-MMD,d/.a.o.d -I/t/base/include -fmacro-prefix-map=/t/base/= \
+                        -include /t/base/x.h -c -o d/a.o /t/base/d/a.c";
+        let recorded: Vec<String> = recorded.split(' ').map(str::to_owned).collect();
+        let ours = rewrite(&recorded, "/t/base", "/t/slots/0", "/w/a.o", "/w/a.d").unwrap();
+        let expected = "gcc -Wp,-MMD,/w/a.d -I/t/slots/0/include \
+                        -fmacro-prefix-map=/t/slots/0/= -include /t/slots/0/x.h -c -o /w/a.o \
+                        /t/slots/0/d/a.c";
+        assert_eq!(ours.join(" "), expected);
+        assert!(rewrite(&recorded[1..2], "b", "r", "o", "d").is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! The first half of a run: from patch files to pairs of objects. Bias: the cheap reasons to
+//! refuse come first; nothing is prepared for a patch that does not apply.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+use tool_run::ToolLog;
+
+use crate::apply;
+use crate::apply::Applied;
+use crate::cache::Cache;
+use crate::compile;
+use crate::compile::CompiledPair;
+use crate::compile::Setting;
+use crate::compile_database::CompileDatabase;
+use crate::compile_database::TranslationUnit;
+use crate::farm::Farms;
+use crate::outcome::Usage;
+use crate::patch_file;
+use crate::patch_file::Patch;
+use crate::prepare;
+use crate::prepare::DriftCheck;
+use crate::prepare::Prepared;
+use crate::prepare::Shipped;
+use crate::progress::Progress;
+use crate::source_tree::SourceTree;
+use crate::unbuilt;
+
+/// What one run works with and reports to.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The cache.
+    pub cache: &'a Cache,
+    /// The work directory of this run.
+    pub work: &'a Path,
+    /// How many compilers may run at once.
+    pub jobs: usize,
+    /// The log of all commands.
+    pub log: &'a ToolLog,
+    /// What the user sees.
+    pub progress: &'a Progress,
+}
+
+/// Both objects of everything that the patches touch.
+#[derive(Debug, Clone)]
+pub struct Front {
+    /// The pairs, sorted by unit.
+    pub pairs: Vec<CompiledPair>,
+    /// The prepared object directory, in which a module can be built.
+    pub prepared: Prepared,
+    /// The compilers' own time, summed.
+    pub compiler_time: Duration,
+}
+
+/// Reads and parses the patch files.
+///
+/// # Errors
+/// [`Usage`] when a file cannot be read; all [`Refusals`] of all files.
+pub fn read_patches(files: &[PathBuf]) -> Result<Vec<Patch>> {
+    let mut patches = Vec::new();
+    let mut refusals = Vec::new();
+    for file in files {
+        let name = file.display().to_string();
+        let text =
+            fs::read(file).map_err(|error| Usage(format!("cannot read `{name}`: {error}")))?;
+        match patch_file::parse(&name, &text) {
+            Ok(patch) => patches.push(patch),
+            Err(refused) => refusals.extend(refused.0),
+        }
+    }
+    Ok(Refusals::none_or(refusals, patches)?)
+}
+
+/// Compiles what `patches` touch in `tree`, with and without them, for the kernel `shipped`.
+///
+/// # Errors
+/// [`Refusals`] of every phase; tool failures.
+pub fn run(
+    context: &Context<'_>,
+    tree: &SourceTree,
+    shipped: &Shipped,
+    drift: DriftCheck<'_>,
+    patches: &[Patch],
+) -> Result<Front> {
+    let Context { cache, work, jobs, log, progress } = *context;
+    let applied = apply::apply(&tree.root, patches)?;
+    applied.notes.iter().for_each(|note| progress.note(note));
+    let farms = progress.step("link the source tree", || Farms::open(cache, tree))?;
+    let prepared =
+        prepare::prepare(cache, tree, &farms.base(), shipped, drift, jobs, log, progress)?;
+    let database = CompileDatabase::load(&prepared.database())?;
+    let config = fs::read_to_string(prepared.objects.join(".config"))?;
+    let units = units(&database, tree, &applied, &config, progress)?;
+    for unit in &units {
+        progress.detail(&format!("{} -> {}", unit.source, unit.object));
+    }
+    let mut farm = farms.claim(cache, tree)?;
+    let setting = Setting { cache, prepared: &prepared, source: &tree.root, work, jobs, log };
+    let compiled = progress.step("compile both sides", || {
+        compile::compile(&setting, &units, &applied.files, &mut farm)
+    })?;
+    drop(farm);
+    let (pairs, compiler_time) = (compiled.pairs, compiled.compiler_time);
+    Ok(Front { pairs, prepared, compiler_time })
+}
+
+/// The translation units of kernel text that the touched files are compiled in.
+fn units(
+    database: &CompileDatabase,
+    tree: &SourceTree,
+    applied: &Applied,
+    config: &str,
+    progress: &Progress,
+) -> Result<Vec<TranslationUnit>> {
+    let mut found: BTreeMap<String, TranslationUnit> = BTreeMap::new();
+    let mut refusals = Vec::new();
+    for path in applied.files.keys() {
+        let source = path.to_string_lossy();
+        let all = database.units_of(&source)?;
+        let (text, other): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|unit| !unit.owners.is_empty());
+        match (text.is_empty(), other.is_empty()) {
+            (true, true) => refusals.push(unbuilt::refusal(&tree.root, &source, config)),
+            (true, false) => refusals.push(Refusal::new(
+                Code::NotKernelText,
+                Place::file(&*source),
+                format!("`{}` is not linked into the kernel or a module", other[0].object),
+                "this code runs before or outside the kernel: it needs a new kernel",
+            )),
+            (false, _) => {
+                for unit in other {
+                    progress.note(&format!("`{}` stays unpatched: no kernel text", unit.object));
+                }
+            }
+        }
+        found.extend(text.into_iter().map(|unit| (unit.object.clone(), unit)));
+    }
+    Ok(Refusals::none_or(refusals, found.into_values().collect())?)
+}

@@ -1,0 +1,183 @@
+//! The prepared object directory: kbuild's `prepare modules_prepare` with the shipped kernel's
+//! configuration, and the compile database, kept in the cache. The directory names itself (in
+//! `Makefile` and `.cmd` files), so it is built in place, under a lock, and counts only once its
+//! completion mark is there. Bias: whatever could change the result is part of the key.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+use anyhow::Result;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+use tool_run::ToolFailed;
+use tool_run::ToolLog;
+
+use crate::cache;
+use crate::cache::Cache;
+use crate::cache::ContentKey;
+use crate::compile_database::CompileDatabase;
+use crate::progress::Progress;
+use crate::source_tree::SourceTree;
+use crate::toolchain;
+use crate::toolchain::Compiler;
+
+/// What the target kernel brings along.
+#[derive(Debug, Clone)]
+pub struct Shipped {
+    /// Its configuration file.
+    pub config: PathBuf,
+    /// Its `Module.symvers`.
+    pub symvers: PathBuf,
+    /// Its release, as `uname -r` prints it.
+    pub release: String,
+}
+
+/// A prepared object directory.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The object directory, to be built in with [`Prepared::make`] only.
+    pub objects: PathBuf,
+    /// Names everything that went into it.
+    pub key: String,
+    /// The compiler that built the kernel.
+    pub compiler: Compiler,
+    /// The base farm that it was prepared from.
+    pub farm: PathBuf,
+    release: String,
+    dir: PathBuf,
+}
+
+/// Says what differs between the shipped configuration (first) and the prepared one.
+pub type DriftCheck<'a> = &'a dyn Fn(&str, &str) -> Result<(), Refusals>;
+
+/// Prepares an object directory for `shipped`, or finds it in the cache.
+///
+/// # Errors
+/// `CompilerMismatch`; what `drift` refuses; `PrepareFailed` when kbuild fails; I/O errors.
+pub fn prepare(
+    cache: &Cache,
+    tree: &SourceTree,
+    farm: &Path,
+    shipped: &Shipped,
+    drift: DriftCheck<'_>,
+    jobs: usize,
+    log: &ToolLog,
+    progress: &Progress,
+) -> Result<Prepared> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| {
+            let place = Place::file(path.display().to_string());
+            let hint = "install or unpack the kernel's headers package and name it: `--headers`";
+            let message = format!("cannot be read: {error}");
+            Refusal::new(Code::TargetIncomplete, place, message, hint)
+        })
+    };
+    let config =
+        String::from_utf8(read(&shipped.config)?).context("the configuration is no text")?;
+    let symvers = read(&shipped.symvers)?;
+    let compiler = toolchain::find_compiler(&config, &shipped.config)?;
+    let key = ContentKey::new("prepared objects 1")
+        .part(&tree.key)
+        .part(&config)
+        .part(&symvers)
+        .part(&shipped.release)
+        .part(&compiler.version)
+        .part(toolchain::tool_versions(&config))
+        .name();
+    let dir = cache.root().join("prepared").join(&key);
+    fs::create_dir_all(cache.root().join("prepared"))?;
+    let objects = dir.join("objects");
+    let release = shipped.release.clone();
+    let prepared =
+        Prepared { objects, key, compiler, farm: farm.to_owned(), release, dir: dir.clone() };
+    let _lock = prepared.lock()?;
+    if prepared.is_complete() {
+        return Ok(prepared);
+    }
+    cache.discard(&dir)?;
+    fs::create_dir_all(&prepared.objects)?;
+    fs::write(prepared.objects.join(".config"), &config)?;
+    fs::write(prepared.objects.join("Module.symvers"), &symvers)?;
+    progress.step("configure the source as shipped", || {
+        prepared.run(prepared.make(jobs).arg("olddefconfig"), log)
+    })?;
+    let check = || -> Result<()> {
+        Ok(drift(&config, &fs::read_to_string(prepared.objects.join(".config"))?)?)
+    };
+    check()?;
+    progress.step("prepare the object directory", || {
+        prepared.run(prepared.make(jobs).args(["prepare", "modules_prepare"]), log)
+    })?;
+    check()?;
+    progress.step("read the compile commands", || {
+        let output = dir.join("dry-run");
+        CompileDatabase::create(prepared.make(jobs), farm, &output, &prepared.database(), log)
+    })?;
+    cache.write_whole(&dir.join(COMPLETE), b"")?;
+    Ok(prepared)
+}
+
+/// Written last: without it a directory is what a killed run left.
+const COMPLETE: &str = "complete";
+
+/// There while kbuild makes a file in a complete directory: if it is found, one may be half made.
+const CHANGING: &str = "changing";
+
+impl Prepared {
+    /// The file of the compile database.
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("commands")
+    }
+
+    /// `make` in this directory as it was prepared, without targets.
+    pub fn make(&self, jobs: usize) -> Command {
+        let mut make = toolchain::command("make");
+        // Whole lines, also when several makes print at once: the dry run's output is read.
+        make.arg(format!("-j{jobs}")).arg("--output-sync=line").arg("-C").arg(&self.farm);
+        make.arg(format!("O={}", self.objects.display()));
+        make.arg(format!("KERNELRELEASE={}", self.release));
+        make.arg(format!("CC={}", self.compiler.command));
+        make
+    }
+
+    /// Makes kbuild build `object`, and with it the headers that it needs; the object itself is
+    /// not kept. Returns whether kbuild succeeded.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn generate_for(&self, object: &str, jobs: usize, log: &ToolLog) -> Result<bool> {
+        let _lock = self.lock()?;
+        let changing = self.dir.join(CHANGING);
+        fs::write(&changing, "")?;
+        let output = log.output(self.make(jobs).arg(object))?;
+        let built = self.objects.join(object);
+        if built.exists() {
+            fs::remove_file(built)?;
+        }
+        fs::remove_file(&changing)?;
+        Ok(output.status.success())
+    }
+
+    fn lock(&self) -> Result<cache::Lock> {
+        cache::lock(&self.dir.with_extension("lock"))
+    }
+
+    fn is_complete(&self) -> bool {
+        self.dir.join(COMPLETE).exists() && !self.dir.join(CHANGING).exists()
+    }
+
+    /// Runs make; its failure is about the user's source or tools.
+    fn run(&self, make: &mut Command, log: &ToolLog) -> Result<()> {
+        let Err(error) = log.run(make) else { return Ok(()) };
+        let Some(failed) = error.downcast_ref::<ToolFailed>() else { return Err(error) };
+        let place = Place::file(self.objects.display().to_string());
+        let hint = "the kernel's own build needs a tool or library: see the log; usually `flex`, \
+                    `bison`, `bc`, `libelf-dev`, `libssl-dev`, `pahole` or `python3`";
+        Err(Refusal::new(Code::PrepareFailed, place, failed.to_string(), hint).into())
+    }
+}
