@@ -3,9 +3,11 @@
 //! Only metadata is made: the in-kernel core uses what can be inlined and nothing else, which the
 //! gate in [`crate::core_object`] proves. The cache holds a library whole or not at all.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -42,9 +44,10 @@ pub(crate) struct CoreLibrary {
 }
 
 impl CoreLibrary {
-    /// A rustc command for a crate that uses this `core`.
-    pub(crate) fn rustc(&self) -> std::process::Command {
-        let mut command = compiler(&self.toolchain, &self.flags, &self.directory);
+    /// A rustc command for a crate that uses this `core`; writes into `directory` only.
+    pub(crate) fn rustc(&self, directory: &Path) -> Command {
+        let description = description_file(&self.directory);
+        let mut command = compiler(&self.toolchain, &self.flags, &description, directory);
         command.arg("-L").arg(&self.directory);
         command
     }
@@ -120,12 +123,14 @@ fn compile(
     directory: &Path,
     log: &ToolLog,
 ) -> Result<()> {
-    fs::write(description_file(directory), description)?;
+    let description_file = description_file(directory);
+    fs::write(&description_file, description)?;
+    let rustc = || compiler(toolchain, flags, &description_file, directory);
     let builtins = directory.join("compiler_builtins.rs");
     fs::write(&builtins, COMPILER_BUILTINS)?;
 
     let library = directory.join("libcore.rmeta");
-    let mut core = compiler(toolchain, flags, directory);
+    let mut core = rustc();
     core.args(["--crate-name=core", "--crate-type=rlib", "--cap-lints=allow"])
         .arg(format!("--edition={}", edition(&toolchain.core)?))
         // Without it the metadata lacks the bodies of what is neither generic nor inline.
@@ -134,7 +139,7 @@ fn compile(
         .arg(toolchain.core.join("src/lib.rs"));
     log.run(&mut core)?;
 
-    let mut empty = compiler(toolchain, flags, directory);
+    let mut empty = rustc();
     empty
         .args(["--crate-name=compiler_builtins", "--crate-type=rlib", "--cap-lints=allow"])
         .arg("--edition=2021")
@@ -146,9 +151,16 @@ fn compile(
     Ok(())
 }
 
-fn compiler(toolchain: &Toolchain, flags: &[String], directory: &Path) -> std::process::Command {
+fn compiler(
+    toolchain: &Toolchain,
+    flags: &[String],
+    description: &Path,
+    directory: &Path,
+) -> Command {
     let mut command = toolchain::command(&toolchain.rustc);
-    command.args(flags).arg("--target").arg(description_file(directory));
+    command.args(flags).arg("--target").arg(description);
+    // Without it rustc puts temporary files into the current directory, whatever else it is told.
+    command.arg(with_path("--out-dir=", directory));
     command
 }
 
@@ -158,12 +170,12 @@ fn description_file(directory: &Path) -> PathBuf {
 }
 
 /// `--emit=KIND=PATH`, whatever is in the path.
-pub(crate) fn emit(kind: &str, path: &Path) -> std::ffi::OsString {
+pub(crate) fn emit(kind: &str, path: &Path) -> OsString {
     with_path(&format!("--emit={kind}="), path)
 }
 
-fn with_path(before: &str, path: &Path) -> std::ffi::OsString {
-    let mut arg = std::ffi::OsString::from(before);
+fn with_path(before: &str, path: &Path) -> OsString {
+    let mut arg = OsString::from(before);
     arg.push(path);
     arg
 }
@@ -275,6 +287,10 @@ mod tests {
         let other = one(&KernelOptions { ibt: true, ..options });
         assert_ne!(other.directory, first.directory);
         assert_eq!(runs(dir.path()), 4);
+
+        let log = fs::read_to_string(log.path()).unwrap();
+        let mut commands = log.lines().filter(|line| line.starts_with("$ "));
+        assert!(commands.all(|line| line.contains("--out-dir=")), "litters the current directory");
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(crate) fn compile(library: &CoreLibrary, directory: &Path, log: &ToolLog) ->
         fs::write(&file, text).with_context(|| format!("cannot write `{}`", file.display()))?;
     }
     let core = directory.join("kpatch_core.o");
-    let mut rustc = library.rustc();
+    let mut rustc = library.rustc(directory);
     rustc
         .args(["--crate-name=kpatch_core", "--crate-type=lib", "--edition=2021"])
         .arg(core_library::emit("obj", &core))
