@@ -1,0 +1,318 @@
+//! Reads the folders that describe tests: a case of the VM, a refusal, or a build alone.
+//!
+//! All three have a `case.conf` of `key = value` lines; a key may be repeated where it is a list of
+//! sentences. Unknown keys are errors: a misspelt expectation would expect nothing.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::Result;
+
+/// One run of the tool that a case needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// Name within the case: `main`, unless the case has several.
+    pub name: String,
+    /// Arguments besides those that every run has.
+    pub flags: Vec<String>,
+    /// The patches, in order.
+    pub patches: Vec<PathBuf>,
+}
+
+/// A CPU model to boot on, with what the kernel makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cpu {
+    /// Everything that the emulator has.
+    Max,
+    /// With `retbleed=stuff`: calls are counted, call padding is in use.
+    Skylake,
+    /// With `retbleed=unret`: returns go through the untrained return thunk.
+    Epyc,
+}
+
+impl Cpu {
+    /// All of them.
+    pub const ALL: [Cpu; 3] = [Cpu::Max, Cpu::Skylake, Cpu::Epyc];
+
+    /// As test names and `case.conf` say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cpu::Max => "max",
+            Cpu::Skylake => "skylake",
+            Cpu::Epyc => "epyc",
+        }
+    }
+}
+
+/// Whether a patch keeps a reference on its own module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pinned {
+    /// It contains no new functions: `rmmod` must work.
+    No,
+    /// It contains new functions: `rmmod` must be refused.
+    Yes,
+}
+
+/// A case of the VM.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Folder name; also the test's name.
+    pub name: String,
+    /// What it shows, one sentence.
+    pub title: String,
+    /// The guest's script: functions `before`, `loaded`, `disabled`, `unloaded`, or its own `run`.
+    pub script: String,
+    /// Runs of the tool.
+    pub builds: Vec<Build>,
+    /// Stock modules that the guest can load.
+    pub modules: Vec<String>,
+    /// C program for the guest, compiled statically.
+    pub helper: Option<PathBuf>,
+    /// Steps that must be reported, in order.
+    pub steps: Vec<String>,
+    /// What the tool's output must contain.
+    pub says: Vec<String>,
+    /// Kernel warnings that must appear, once each, between the case's begin and end.
+    pub warns: Vec<String>,
+    /// CPU models to run on.
+    pub cpus: Vec<Cpu>,
+    /// Whether the patch's module stays.
+    pub pinned: Pinned,
+    /// Whether it needs a boot of its own.
+    pub alone: bool,
+}
+
+/// What one run of the tool must end with: a refusal, or a module without a boot.
+#[derive(Debug, Clone)]
+pub struct ToolCase {
+    /// Folder name.
+    pub name: String,
+    /// What it shows, one sentence.
+    pub title: String,
+    /// Patches and flags.
+    pub build: Build,
+    /// Exit code of the tool.
+    pub exit: i32,
+    /// The code that standard error must name (`KPB0101`).
+    pub code: Option<String>,
+    /// What standard error (a refusal) or all output (a build) must contain.
+    pub says: Vec<String>,
+    /// What it must not contain.
+    pub silent: Vec<String>,
+    /// A change to the target or the environment, by name: see `setup.rs` of the tests.
+    pub setup: Option<String>,
+    /// Sections that the finished module must have.
+    pub sections: Vec<String>,
+}
+
+/// The cases of the VM in `dir`, sorted by name.
+///
+/// # Errors
+/// When a folder is not a case.
+pub fn cases(dir: &Path) -> Result<Vec<Case>> {
+    folders(dir)?.iter().map(|folder| case(folder)).collect()
+}
+
+/// The refusals or builds in `dir`, sorted by name.
+///
+/// # Errors
+/// When a folder is not such a case.
+pub fn tool_cases(dir: &Path) -> Result<Vec<ToolCase>> {
+    folders(dir)?.iter().map(|folder| tool_case(folder)).collect()
+}
+
+fn case(folder: &Path) -> Result<Case> {
+    let mut conf = Conf::read(folder)?;
+    let mut builds: Vec<Build> = Vec::new();
+    for (key, value) in conf.take_prefixed("build.") {
+        builds.push(build(folder, &key, &value));
+    }
+    if builds.is_empty() {
+        builds.push(build(folder, "main", "fix.patch"));
+    }
+    let cpus = match conf.words("cpus") {
+        words if words.is_empty() => vec![Cpu::Max],
+        words => words.iter().map(|word| cpu(word)).collect::<Result<_>>()?,
+    };
+    let mut steps = conf.words("steps");
+    if steps.is_empty() {
+        steps = ["before", "loaded", "disabled", "unloaded"].map(str::to_owned).to_vec();
+    }
+    let script = folder.join("guest.sh");
+    let case = Case {
+        name: name(folder),
+        title: conf.one("title")?.context("no title")?,
+        script: std::fs::read_to_string(&script)
+            .with_context(|| format!("cannot read `{}`", script.display()))?,
+        builds,
+        modules: conf.words("modules"),
+        helper: conf.one("helper")?.map(|file| folder.join(file)),
+        steps,
+        says: conf.all("says"),
+        warns: conf.all("warns"),
+        cpus,
+        pinned: if conf.flag("pinned")? { Pinned::Yes } else { Pinned::No },
+        alone: conf.flag("alone")?,
+    };
+    conf.done()?;
+    check_patches(&case.builds)?;
+    Ok(case)
+}
+
+fn tool_case(folder: &Path) -> Result<ToolCase> {
+    let mut conf = Conf::read(folder)?;
+    let patches = conf.one("build")?.unwrap_or_else(|| "fix.patch".to_owned());
+    let exit = conf.one("exit")?.unwrap_or_else(|| "0".to_owned());
+    let case = ToolCase {
+        name: name(folder),
+        title: conf.one("title")?.context("no title")?,
+        build: build(folder, "main", &patches),
+        exit: exit.parse().with_context(|| format!("exit code `{exit}`"))?,
+        code: conf.one("code")?,
+        says: conf.all("says"),
+        silent: conf.all("silent"),
+        setup: conf.one("setup")?,
+        sections: conf.words("sections"),
+    };
+    conf.done()?;
+    check_patches(std::slice::from_ref(&case.build))?;
+    Ok(case)
+}
+
+/// Words that begin with `-` are flags, the others patches in the folder.
+fn build(folder: &Path, name: &str, value: &str) -> Build {
+    let (flags, patches): (Vec<&str>, Vec<&str>) =
+        value.split_whitespace().partition(|word| word.starts_with('-'));
+    Build {
+        name: name.to_owned(),
+        flags: flags.into_iter().map(str::to_owned).collect(),
+        patches: patches.into_iter().map(|file| folder.join(file)).collect(),
+    }
+}
+
+fn check_patches(builds: &[Build]) -> Result<()> {
+    for patch in builds.iter().flat_map(|build| &build.patches) {
+        anyhow::ensure!(patch.is_file(), "there is no `{}`", patch.display());
+    }
+    Ok(())
+}
+
+fn cpu(word: &str) -> Result<Cpu> {
+    Cpu::ALL.into_iter().find(|cpu| cpu.name() == word).with_context(|| format!("no cpu `{word}`"))
+}
+
+fn name(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    let entries =
+        std::fs::read_dir(dir).with_context(|| format!("cannot list `{}`", dir.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// A `case.conf`; what is read is taken out, so that `done` sees what nobody knows.
+struct Conf {
+    file: PathBuf,
+    entries: Vec<(String, String)>,
+}
+
+impl Conf {
+    fn read(folder: &Path) -> Result<Self> {
+        let file = folder.join("case.conf");
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read `{}`", file.display()))?;
+        let mut entries = Vec::new();
+        for line in text.lines().map(str::trim) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (key, value) = line
+                .split_once('=')
+                .with_context(|| format!("`{}`: no `=` in `{line}`", file.display()))?;
+            entries.push((key.trim().to_owned(), value.trim().to_owned()));
+        }
+        Ok(Self { file, entries })
+    }
+
+    fn all(&mut self, key: &str) -> Vec<String> {
+        let (found, rest) = std::mem::take(&mut self.entries).into_iter().partition(|e| e.0 == key);
+        self.entries = rest;
+        let found: Vec<(String, String)> = found;
+        found.into_iter().map(|entry| entry.1).collect()
+    }
+
+    fn one(&mut self, key: &str) -> Result<Option<String>> {
+        let mut values = self.all(key);
+        anyhow::ensure!(values.len() < 2, "`{}`: `{key}` twice", self.file.display());
+        Ok(values.pop())
+    }
+
+    fn words(&mut self, key: &str) -> Vec<String> {
+        self.all(key).iter().flat_map(|v| v.split_whitespace()).map(str::to_owned).collect()
+    }
+
+    fn flag(&mut self, key: &str) -> Result<bool> {
+        match self.one(key)?.as_deref() {
+            None | Some("no") => Ok(false),
+            Some("yes") => Ok(true),
+            Some(other) => anyhow::bail!("`{}`: `{key} = {other}`", self.file.display()),
+        }
+    }
+
+    fn take_prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
+        let (found, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.entries).into_iter().partition(|e| e.0.starts_with(prefix));
+        self.entries = rest;
+        found.into_iter().map(|(key, value)| (key[prefix.len()..].to_owned(), value)).collect()
+    }
+
+    fn done(&self) -> Result<()> {
+        match self.entries.first() {
+            None => Ok(()),
+            Some((key, _)) => anyhow::bail!("`{}`: unknown key `{key}`", self.file.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(conf: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("case.conf"), conf).unwrap();
+        std::fs::write(dir.path().join("guest.sh"), "before() { :; }\n").unwrap();
+        std::fs::write(dir.path().join("1.patch"), "").unwrap();
+        dir
+    }
+
+    #[test]
+    fn reads_builds_with_flags_and_defaults() {
+        let dir = folder("title = t\nbuild.one = -R 1.patch\ncpus = max epyc\nwarns = a\nwarns=b");
+        let case = case(dir.path()).unwrap();
+        assert_eq!(case.builds[0].name, "one");
+        assert_eq!(case.builds[0].flags, ["-R"]);
+        assert_eq!(case.builds[0].patches, [dir.path().join("1.patch")]);
+        assert_eq!(case.cpus, [Cpu::Max, Cpu::Epyc]);
+        assert_eq!(case.warns, ["a", "b"]);
+        assert_eq!(case.steps, ["before", "loaded", "disabled", "unloaded"]);
+    }
+
+    #[test]
+    fn a_misspelt_key_or_a_missing_patch_is_an_error() {
+        let dir = folder("title = t\nbuild.one = 1.patch\nwarn = a");
+        assert!(case(dir.path()).unwrap_err().to_string().contains("unknown key `warn`"));
+        let dir = folder("title = t\nbuild.one = 2.patch");
+        assert!(case(dir.path()).unwrap_err().to_string().contains("2.patch"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Finds the unpacked stock kernel to test on: what `scripts/fetch-kernel.sh` left in the cache.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::Result;
+
+/// The parts of an unpacked distribution kernel, all of the same version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelSet {
+    /// What `uname -r` says on it.
+    pub release: String,
+    /// The source tree.
+    pub source: PathBuf,
+    /// The compressed image.
+    pub image: PathBuf,
+    /// The headers directory with `.config` and `Module.symvers`.
+    pub headers: PathBuf,
+    /// `lib/modules/<release>`.
+    pub modules: PathBuf,
+}
+
+/// The cache of the whole project: `KPATCH_CACHE`, else `~/.cache/kpatch`.
+pub fn cache_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("KPATCH_CACHE").filter(|dir| !dir.is_empty()) {
+        return PathBuf::from(dir);
+    }
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache")
+    });
+    base.join("kpatch")
+}
+
+/// The current kernel set of `cache`; `None` when there is none.
+///
+/// # Errors
+/// When there is one whose `kernel.env` cannot be understood or names what does not exist.
+pub fn find(cache: &Path) -> Result<Option<KernelSet>> {
+    let file = cache.join("kernels/current/kernel.env");
+    if !file.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read `{}`", file.display()))?;
+    let set = parse(&text).with_context(|| format!("in `{}`", file.display()))?;
+    for path in [&set.source, &set.image, &set.headers, &set.modules] {
+        anyhow::ensure!(
+            path.exists(),
+            "`{}` names `{}`, which does not exist",
+            file.display(),
+            path.display()
+        );
+    }
+    Ok(Some(set))
+}
+
+/// Reads `KEY=value` lines (quotes around a value are allowed).
+fn parse(text: &str) -> Result<KernelSet> {
+    let values: BTreeMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim().trim_matches(['"', '\''])))
+        .collect();
+    let get = |key: &str| values.get(key).copied().with_context(|| format!("no `{key}=` line"));
+    Ok(KernelSet {
+        release: get("RELEASE")?.to_owned(),
+        source: get("SOURCE")?.into(),
+        image: get("IMAGE")?.into(),
+        headers: get("HEADERS")?.into(),
+        modules: get("MODULES")?.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_part_and_names_a_missing_one() {
+        let text = "RELEASE=6.12.1-x\nVERSION=6.12.1\nSOURCE=/s\nIMAGE='/i i'\nHEADERS=/h\n";
+        let error = parse(text).unwrap_err().to_string();
+        assert_eq!(error, "no `MODULES=` line");
+        let set = parse(&format!("{text}MODULES=/m\n")).unwrap();
+        assert_eq!((set.release.as_str(), set.image), ("6.12.1-x", PathBuf::from("/i i")));
+    }
+}

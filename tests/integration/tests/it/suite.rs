@@ -1,0 +1,131 @@
+//! What all tests share: the tool, the kernel set, the accelerator, and the builds made so far.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+
+use anyhow::Context;
+use anyhow::Result;
+use integration::build;
+use integration::build::Ran;
+use integration::build::Target;
+use integration::case::Build;
+use integration::initramfs;
+use integration::kernel;
+use integration::qemu;
+use integration::qemu::Accel;
+
+/// A result that is made once, whoever asks first; the others wait.
+type Once<T> = Arc<OnceLock<Result<T, String>>>;
+
+pub(crate) struct Suite {
+    /// The tool and the kernel; the text says what is missing.
+    target: Result<Target, String>,
+    /// What executes the guests; the text says what is missing.
+    accel: Result<Accel, String>,
+    /// Everything that the tests write; kept for a look afterwards.
+    out: PathBuf,
+    builds: Mutex<BTreeMap<String, Once<Ran>>>,
+    pub(crate) boots: vm_results::Boots,
+}
+
+/// Results of boots by `<cpu>::<case>`.
+pub(crate) mod vm_results {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    /// Failures of a case; empty when it passed.
+    pub(crate) type Boots = Mutex<BTreeMap<String, Vec<String>>>;
+}
+
+/// Whether what cannot run here is a failure.
+pub(crate) fn must_run() -> bool {
+    std::env::var("KPATCH_REQUIRE_VM").is_ok_and(|value| value == "1")
+}
+
+/// The crate's folder, which holds the cases.
+pub(crate) fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+impl Suite {
+    pub(crate) fn prepare() -> Result<Self> {
+        let cache = kernel::cache_dir();
+        let target = match kernel::find(&cache)? {
+            Some(kernel) => {
+                Ok(Target { tool: build::tool()?, kernel, source: None, path: None, cache: None })
+            }
+            None => Err(format!(
+                "no kernel in `{}` (scripts/fetch-kernel.sh gets one)",
+                cache.join("kernels/current").display()
+            )),
+        };
+        let accel = match (&target, qemu::available().and_then(|()| initramfs::busybox())) {
+            (Err(missing), _) => Err(missing.clone()),
+            (_, Err(error)) => Err(format!("{error:#}")),
+            (Ok(target), Ok(_)) => Ok(qemu::accelerator(&cache, &target.kernel.image)?),
+        };
+        if let Err(missing) = &accel {
+            let what = if target.is_err() { "every test" } else { "every test in a VM" };
+            eprintln!("\n*** SKIPPED: {what}: {missing}");
+            eprintln!("*** (KPATCH_REQUIRE_VM=1 makes this a failure)\n");
+        }
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it");
+        // What an earlier run left must not be taken for this one's.
+        if out.exists() {
+            std::fs::remove_dir_all(&out)
+                .with_context(|| format!("cannot remove `{}`", out.display()))?;
+        }
+        std::fs::create_dir_all(&out)?;
+        let builds = Mutex::default();
+        Ok(Self { target, accel, out, builds, boots: Mutex::default() })
+    }
+
+    /// What a test cannot do without here.
+    pub(crate) fn missing(&self, boots: bool) -> Option<String> {
+        let missing = self.target.as_ref().err();
+        let missing = missing.or(if boots { self.accel.as_ref().err() } else { None });
+        missing.cloned()
+    }
+
+    pub(crate) fn target(&self) -> Result<&Target> {
+        self.target.as_ref().map_err(|missing| anyhow::anyhow!(missing.clone()))
+    }
+
+    pub(crate) fn accel(&self) -> Result<Accel> {
+        self.accel.clone().map_err(|missing| anyhow::anyhow!(missing))
+    }
+
+    /// A fresh folder for the output of a test.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.out.join(name.replace("::", "/"));
+        std::fs::create_dir_all(&dir)
+            .with_context(|| format!("cannot make `{}`", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// Runs a case's build once; whoever asks later gets the same answer.
+    pub(crate) fn build(&self, case: &str, build: &Build) -> Result<Ran> {
+        let key = format!("{case}/{}", build.name);
+        let cell = {
+            let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(builds.entry(key.clone()).or_default())
+        };
+        let ran = cell.get_or_init(|| {
+            let name = format!("kt_{case}_{}", build.name).replace('-', "_");
+            let ran = self
+                .target()
+                .and_then(|target| build::run(target, build, &name, &self.folder(&key)?))
+                .map_err(|error| format!("{error:#}"));
+            if let Ok(ran) = &ran {
+                eprintln!("    built {key}: exit code {:?}, {:.1} s", ran.code, ran.seconds);
+            }
+            ran
+        });
+        ran.clone().map_err(|error| anyhow::anyhow!(error))
+    }
+}

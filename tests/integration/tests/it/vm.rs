@@ -1,0 +1,227 @@
+//! Cases in the VM: their builds, the boots that run them, and the verdicts.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+use integration::case;
+use integration::case::Case;
+use integration::case::Cpu;
+use integration::initramfs;
+use integration::initramfs::GuestCase;
+use integration::initramfs::Patch;
+use integration::qemu;
+use integration::qemu::End;
+use integration::qemu::Vm;
+use integration::serial;
+
+use crate::Test;
+use crate::suite::Suite;
+use crate::suite::here;
+
+/// Boot and power off of an emulated guest on a busy machine.
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
+
+/// Each case has its transitions, of which one may take a minute.
+const CASE_LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) fn all_cases() -> Result<Vec<Case>> {
+    case::cases(&here().join("cases"))
+}
+
+fn test_name(cpu: Cpu, case: &Case) -> String {
+    format!("vm::{}::{}", cpu.name(), case.name)
+}
+
+pub(crate) fn tests() -> Result<Vec<Test>> {
+    let mut tests = Vec::new();
+    let cases = all_cases()?;
+    for cpu in Cpu::ALL {
+        for case in cases.iter().filter(|case| case.cpus.contains(&cpu)) {
+            let name = test_name(cpu, case);
+            let key = name.clone();
+            let run = move |suite: &Suite| {
+                let boots = suite.boots.lock().unwrap_or_else(PoisonError::into_inner);
+                match boots.get(&key) {
+                    None => Err("it was not booted".into()),
+                    Some(failures) if failures.is_empty() => Ok(()),
+                    Some(failures) => Err(failures.join("\n").into()),
+                }
+            };
+            tests.push(Test { name, boots: true, run: Box::new(run) });
+        }
+    }
+    Ok(tests)
+}
+
+/// Runs the builds, then the boots, that the tests called `names` need.
+pub(crate) fn run_ahead(suite: &Suite, names: &[&str]) {
+    if suite.missing(true).is_some() {
+        return;
+    }
+    let Ok(cases) = all_cases() else { return };
+    let wanted = |cpu: Cpu, case: &Case| {
+        case.cpus.contains(&cpu) && names.contains(&test_name(cpu, case).as_str())
+    };
+    let chosen: Vec<&Case> =
+        cases.iter().filter(|case| Cpu::ALL.iter().any(|cpu| wanted(*cpu, case))).collect();
+    if chosen.is_empty() {
+        return;
+    }
+    eprintln!("==> builds");
+    let builds: Vec<_> =
+        chosen.iter().flat_map(|case| case.builds.iter().map(|build| (*case, build))).collect();
+    // The first fills the tool's cache; the others would only wait for it.
+    let (first, others) = builds.split_at(1);
+    for (case, build) in first {
+        let _ = suite.build(&case.name, build);
+    }
+    two_at_a_time(others, |(case, build)| {
+        let _ = suite.build(&case.name, build);
+    });
+    eprintln!("==> boots");
+    let mut boots: Vec<(Cpu, Vec<&Case>)> = Vec::new();
+    for cpu in Cpu::ALL {
+        let (alone, shared): (Vec<&Case>, Vec<&Case>) =
+            chosen.iter().copied().filter(|case| wanted(cpu, case)).partition(|case| case.alone);
+        if !shared.is_empty() {
+            boots.push((cpu, shared));
+        }
+        boots.extend(alone.into_iter().map(|case| (cpu, vec![case])));
+    }
+    two_at_a_time(&boots, |(cpu, cases)| boot_all(suite, *cpu, cases));
+}
+
+/// Boots `cases` together. One that kills its guest is reported; those behind it get another boot.
+fn boot_all(suite: &Suite, cpu: Cpu, cases: &[&Case]) {
+    let mut ready = Vec::new();
+    for case in cases {
+        match patches(suite, case) {
+            Ok(patches) => ready.push(GuestCase { case, patches }),
+            Err(error) => record(suite, cpu, case, vec![format!("{error:#}")]),
+        }
+    }
+    let mut round = 0;
+    while !ready.is_empty() {
+        round += 1;
+        let place = format!("boot/{}-{}-{round}", cpu.name(), ready[0].case.name);
+        match boot(suite, cpu, &ready, &place) {
+            Err(error) => {
+                for guest in ready.drain(..) {
+                    record(suite, cpu, guest.case, vec![format!("{error:#}")]);
+                }
+            }
+            Ok((log, end)) => {
+                let (reached, later): (Vec<_>, Vec<_>) =
+                    ready.into_iter().partition(|guest| log.cases.contains_key(&guest.case.name));
+                let stuck = reached.is_empty();
+                for guest in &reached {
+                    record(suite, cpu, guest.case, verdict(&log, end, cpu, guest.case, &place));
+                }
+                ready = later;
+                if stuck {
+                    for guest in ready.drain(..) {
+                        record(suite, cpu, guest.case, verdict(&log, end, cpu, guest.case, &place));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The finished modules of a case, if the tool made them and said what it must say.
+fn patches(suite: &Suite, case: &Case) -> Result<Vec<Patch>> {
+    let mut patches = Vec::new();
+    let mut said = String::new();
+    for build in &case.builds {
+        let ran = suite.build(&case.name, build)?;
+        let all = ran.all();
+        anyhow::ensure!(
+            ran.code == Some(0),
+            "build `{}`: exit code {:?}:\n{all}",
+            build.name,
+            ran.code
+        );
+        let module =
+            ran.module.with_context(|| format!("build `{}` left no module", build.name))?;
+        patches.push(Patch { build: build.name.clone(), bytes: std::fs::read(&module)? });
+        said.push_str(&all);
+    }
+    for text in &case.says {
+        anyhow::ensure!(said.contains(text), "the tool does not say `{text}`:\n{said}");
+    }
+    Ok(patches)
+}
+
+/// One boot; the serial log is kept in `place`.
+pub(crate) fn boot(
+    suite: &Suite,
+    cpu: Cpu,
+    guests: &[GuestCase<'_>],
+    place: &str,
+) -> Result<(serial::Log, End)> {
+    let kernel = &suite.target()?.kernel;
+    let initramfs = initramfs::for_cases(&kernel.modules, guests)?;
+    let limit = BOOT_LIMIT + CASE_LIMIT * u32::try_from(guests.len())?;
+    let outcome = qemu::run(&Vm {
+        kernel: &kernel.image,
+        initramfs: &initramfs,
+        cpu,
+        accel: suite.accel()?,
+        limit,
+        last_line: "KTEST - done",
+    })?;
+    let dir = suite.folder(place)?;
+    std::fs::write(dir.join("serial.log"), &outcome.serial)?;
+    std::fs::write(dir.join("qemu.log"), &outcome.stderr)?;
+    let names: Vec<&str> = guests.iter().map(|guest| guest.case.name.as_str()).collect();
+    eprintln!(
+        "    booted {} ({:?}, {:.1} s): {}",
+        cpu.name(),
+        outcome.end,
+        outcome.seconds,
+        names.join(" ")
+    );
+    Ok((serial::parse(&outcome.serial), outcome.end))
+}
+
+/// Why a case failed in a boot; empty if it passed.
+fn verdict(log: &serial::Log, end: End, cpu: Cpu, case: &Case, place: &str) -> Vec<String> {
+    let mut failures = serial::failures(log, &case.name, &case.steps, &case.warns);
+    // A boot without the mitigation that it is for would prove nothing.
+    let mitigation = match cpu {
+        Cpu::Max => "",
+        Cpu::Skylake => "Mitigation: Stuffing",
+        Cpu::Epyc => "Mitigation: untrained return thunk",
+    };
+    if !mitigation.is_empty() && !log.notes.iter().any(|note| note.contains(mitigation)) {
+        failures.push(format!("the kernel did not turn on `{mitigation}`: {:?}", log.notes));
+    }
+    if !failures.is_empty() {
+        failures.push(format!("(the boot ended with {end:?}; its log is `{place}/serial.log`)"));
+    }
+    failures
+}
+
+fn record(suite: &Suite, cpu: Cpu, case: &Case, failures: Vec<String>) {
+    let mut boots = suite.boots.lock().unwrap_or_else(PoisonError::into_inner);
+    boots.insert(test_name(cpu, case), failures);
+}
+
+/// Calls `work` for each item, from two threads.
+fn two_at_a_time<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    let todo = Mutex::new((0..items.len()).collect::<BTreeSet<usize>>());
+    let next = || todo.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(i) = next() {
+                    work(&items[i]);
+                }
+            });
+        }
+    });
+}
