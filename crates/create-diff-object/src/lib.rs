@@ -1,1 +1,139 @@
-//! Extracts the changed functions of an object pair into a livepatch object.
+//! Finds what a source patch changed in an object file, and cuts out exactly what a livepatch module
+//! needs of it.
+//!
+//! The phases, each a file, each from immutable inputs to new data:
+//!
+//! 1. [`side`]: an object is normalized: cut into [`atoms`], relocations resolved to their meaning
+//!    ([`references`]), special sections taken apart ([`tables`] by the rules of [`sections`]);
+//! 2. [`correlate`]: named pieces of both objects are matched;
+//! 3. [`compare`] and [`select`]: what changed, and what that needs;
+//! 4. [`check`]: what cannot be patched safely is refused;
+//! 5. [`emit`]: the pieces are written as an object, references out of it resolved by [`symbols`].
+//!
+//! Bias: a difference that is not understood counts as a change, and a change that cannot be made
+//! safely is refused. A false change costs a few bytes, a missed one leaves the kernel unfixed.
+
+pub mod atoms;
+pub mod check;
+pub mod compare;
+pub mod correlate;
+pub mod emit;
+pub mod lines;
+pub mod names;
+pub mod references;
+pub mod sections;
+pub mod select;
+pub mod side;
+pub mod symbols;
+pub mod tables;
+
+use kpatch_elf::Binding;
+use kpatch_elf::ObjectFile;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+
+use correlate::Correlation;
+use lines::Lines;
+use select::Selection;
+use side::Side;
+
+/// Two objects compared.
+#[derive(Debug)]
+pub struct Difference<'a> {
+    /// How the object is called in messages (`fs/proc/cmdline.o`).
+    pub name: &'a str,
+    patched: Side<'a>,
+    original: Side<'a>,
+    correlation: Correlation,
+    selection: Selection,
+}
+
+/// Compares `original` with `patched`, the same source compiled without and with the patch.
+///
+/// # Errors
+/// Everything that speaks against patching, if anything does.
+pub fn compare_objects<'a>(
+    name: &'a str,
+    original: &'a ObjectFile,
+    patched: &'a ObjectFile,
+) -> Result<Difference<'a>, Refusals> {
+    let lines = Lines::default();
+    compare_with_lines(name, original, patched, &lines)
+}
+
+/// As [`compare_objects`], with source lines of the patched object for messages.
+///
+/// # Errors
+/// As [`compare_objects`].
+pub fn compare_with_lines<'a>(
+    name: &'a str,
+    original: &'a ObjectFile,
+    patched: &'a ObjectFile,
+    lines: &Lines,
+) -> Result<Difference<'a>, Refusals> {
+    let original = Side::new(name, original)?;
+    let patched = Side::new(name, patched)?;
+    let correlation = correlate::correlate(&original, &patched);
+    let selection = select::select(&original, &patched, &correlation);
+    let refusals = check::check(&check::Checked {
+        name,
+        original: &original,
+        patched: &patched,
+        correlation: &correlation,
+        selection: &selection,
+        lines,
+    });
+    Refusals::none_or(refusals, ())?;
+    Ok(Difference { name, patched, original, correlation, selection })
+}
+
+impl Difference<'_> {
+    /// Whether nothing of the running kernel would change.
+    pub fn is_empty(&self) -> bool {
+        self.selection.changed.is_empty() && self.selection.new_functions.is_empty()
+    }
+
+    /// Names of the functions that replace one of the kernel, by name.
+    pub fn changed_functions(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.selection.changed.keys().map(|id| self.patched.name(*id)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Names of the functions that the kernel does not have, by name.
+    pub fn new_functions(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.selection.new_functions.iter().map(|id| self.patched.name(*id)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Names that this object defines anew for the other objects of the patch.
+    pub fn new_globals(&self) -> Vec<&str> {
+        let new = |id: &&atoms::AtomId| self.correlation.original_of(**id).is_none();
+        let symbols = self.selection.included.iter().filter(new).flat_map(|id| {
+            self.patched.atoms[*id].symbols.iter().map(|s| &self.patched.object[*s])
+        });
+        let mut names: Vec<&str> =
+            symbols.filter(|s| s.binding != Binding::Local).map(|s| s.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Writes what goes into the patch as an object; `symbols` resolves what it needs of the kernel.
+    ///
+    /// # Errors
+    /// Every reference that cannot be resolved.
+    pub fn emit(&self, symbols: &dyn symbols::Symbols) -> Result<ObjectFile, Refusals> {
+        emit::emit(self, symbols)
+    }
+}
+
+/// Combines a refusal with where it comes from.
+pub(crate) fn at(name: &str, symbol: &str, mut refusal: Refusal) -> Refusal {
+    refusal.place.object.get_or_insert_with(|| name.to_owned());
+    refusal.place.symbol.get_or_insert_with(|| symbol.to_owned());
+    refusal
+}

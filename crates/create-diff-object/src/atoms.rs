@@ -1,0 +1,288 @@
+//! Cuts an object into *atoms*, the smallest pieces that can move into a patch by themselves:
+//! functions, named data, strings, constants, and what lies nameless between them.
+//!
+//! The unit is the symbol, not the section: functions with a section attribute share a section even
+//! with `-ffunction-sections`.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use kpatch_elf::ObjectFile;
+use kpatch_elf::Section;
+use kpatch_elf::SectionId;
+use kpatch_elf::SectionKind;
+use kpatch_elf::SymbolId;
+use kpatch_elf::SymbolKind;
+
+use crate::sections::Class;
+use crate::sections::classify;
+
+/// Index of an atom in [`Atoms`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AtomId(pub u32);
+
+/// What an atom is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AtomKind {
+    /// A function with the call padding before it.
+    Function,
+    /// Named data.
+    Data,
+    /// One string of a string section.
+    String,
+    /// One constant of a mergeable section.
+    Constant,
+    /// Data without a name, from one referenced place to the next.
+    Anonymous,
+    /// Code without a name: alternatives and what macros put out of line.
+    Fragment,
+}
+
+/// One piece.
+#[derive(Debug, Clone)]
+pub struct Atom {
+    /// Where it is.
+    pub section: SectionId,
+    /// First byte, call padding included.
+    pub start: u64,
+    /// End, exclusive.
+    pub end: u64,
+    /// What offsets into it count from: the symbol's value, which for a function lies behind the call
+    /// padding; else the first byte.
+    pub origin: u64,
+    /// What it is.
+    pub kind: AtomKind,
+    /// All its names: several for aliases, none for nameless pieces.
+    pub symbols: Vec<SymbolId>,
+}
+
+/// All atoms of an object.
+#[derive(Debug)]
+pub struct Atoms {
+    list: Vec<Atom>,
+    by_section: HashMap<SectionId, Vec<AtomId>>,
+    by_symbol: HashMap<SymbolId, AtomId>,
+}
+
+impl Atoms {
+    /// All atoms with their indices, by section and start.
+    pub fn iter(&self) -> impl Iterator<Item = (AtomId, &Atom)> {
+        (0u32..).map(AtomId).zip(&self.list)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The atom that a symbol names.
+    pub fn of_symbol(&self, symbol: SymbolId) -> Option<AtomId> {
+        self.by_symbol.get(&symbol).copied()
+    }
+
+    /// The atoms of a section in order.
+    pub fn of_section(&self, section: SectionId) -> &[AtomId] {
+        self.by_section.get(&section).map_or(&[], Vec::as_slice)
+    }
+
+    /// The atom that `offset` means. In a section with one atom that is the atom, even from outside
+    /// its bounds: compilers fold `&array[i - 1]` into such offsets. Else the atom that holds the
+    /// byte.
+    pub fn at(&self, section: SectionId, offset: i64) -> Option<AtomId> {
+        let ids = self.of_section(section);
+        if let [only] = ids {
+            return Some(*only);
+        }
+        let offset = u64::try_from(offset).ok()?;
+        let next = ids.partition_point(|id| self[*id].start <= offset);
+        let id = *ids.get(next.checked_sub(1)?)?;
+        (offset < self[id].end || self[id].start == offset).then_some(id)
+    }
+}
+
+impl std::ops::Index<AtomId> for Atoms {
+    type Output = Atom;
+
+    fn index(&self, id: AtomId) -> &Atom {
+        &self.list[id.0 as usize]
+    }
+}
+
+/// Cuts `object`. `referenced` says which offsets of nameless ranges something refers to: there a new
+/// nameless piece begins.
+pub fn cut(object: &ObjectFile, referenced: &HashMap<SectionId, BTreeSet<u64>>) -> Atoms {
+    let padding = padding_starts(object);
+    let symbols = object.symbols_by_section();
+    let mut atoms =
+        Atoms { list: Vec::new(), by_section: HashMap::new(), by_symbol: HashMap::new() };
+    for (id, section) in object.sections_with_ids() {
+        let class = classify(section);
+        let empty = BTreeSet::new();
+        let referenced = referenced.get(&id).unwrap_or(&empty);
+        let pieces = match class {
+            Class::Code | Class::Data => {
+                let named = named_pieces(object, id, symbols.get(&id), &padding);
+                fill_gaps(named, id, section, class, referenced)
+            }
+            Class::Strings => strings(id, section),
+            Class::Constants => constants(id, section),
+            Class::Ignored | Class::Table(_) | Class::Unknown => Vec::new(),
+        };
+        let first = atoms.list.len() as u32;
+        let ids: Vec<AtomId> = (first..first + pieces.len() as u32).map(AtomId).collect();
+        for (piece_id, piece) in ids.iter().zip(&pieces) {
+            atoms.by_symbol.extend(piece.symbols.iter().map(|s| (*s, *piece_id)));
+        }
+        atoms.by_section.insert(id, ids);
+        atoms.list.extend(pieces);
+    }
+    atoms
+}
+
+/// Where `-fpatchable-function-entry` put padding before functions, by section.
+fn padding_starts(object: &ObjectFile) -> HashMap<SectionId, BTreeSet<u64>> {
+    let mut starts: HashMap<SectionId, BTreeSet<u64>> = HashMap::new();
+    for section in object.sections.iter().filter(|s| s.name == "__patchable_function_entries") {
+        for relocation in &section.relocations {
+            let symbol = &object[relocation.symbol];
+            let offset = symbol.value.wrapping_add_signed(relocation.addend);
+            if let Some(id) = symbol.section() {
+                starts.entry(id).or_default().insert(offset);
+            }
+        }
+    }
+    starts
+}
+
+fn named_pieces(
+    object: &ObjectFile,
+    id: SectionId,
+    symbols: Option<&Vec<SymbolId>>,
+    padding: &HashMap<SectionId, BTreeSet<u64>>,
+) -> Vec<Atom> {
+    let mut pieces: Vec<Atom> = Vec::new();
+    let executable = classify(&object[id]) == Class::Code;
+    let mut seen = HashSet::new();
+    for symbol_id in symbols.into_iter().flatten() {
+        let symbol = &object[*symbol_id];
+        let names_it = match symbol.kind {
+            SymbolKind::Function => executable,
+            SymbolKind::Object => !executable,
+            _ => false,
+        };
+        if !names_it || !seen.insert(*symbol_id) {
+            continue;
+        }
+        if let Some(last) = pieces.last_mut() {
+            // An alias, or a name for a part of what already has one.
+            if symbol.value == last.origin || symbol.value < last.end {
+                last.end = last.end.max(symbol.value.saturating_add(symbol.size));
+                last.symbols.push(*symbol_id);
+                continue;
+            }
+        }
+        let floor = pieces.last().map_or(0, |last| last.end);
+        let before = padding.get(&id).and_then(|starts| starts.range(floor..=symbol.value).next_back());
+        let start = match before {
+            // Padding is at most a few instructions; anything farther belongs to another function.
+            Some(start) if executable && symbol.value - start <= 64 => *start,
+            _ => symbol.value,
+        };
+        pieces.push(Atom {
+            section: id,
+            start,
+            end: symbol.value.saturating_add(symbol.size),
+            origin: symbol.value,
+            kind: if executable { AtomKind::Function } else { AtomKind::Data },
+            symbols: vec![*symbol_id],
+        });
+    }
+    pieces
+}
+
+/// Nameless pieces between the named ones.
+fn fill_gaps(
+    named: Vec<Atom>,
+    id: SectionId,
+    section: &Section,
+    class: Class,
+    referenced: &BTreeSet<u64>,
+) -> Vec<Atom> {
+    let kind = if class == Class::Code { AtomKind::Fragment } else { AtomKind::Anonymous };
+    let mut pieces = Vec::with_capacity(named.len());
+    let mut at = 0;
+    let gap = |from: u64, to: u64, pieces: &mut Vec<Atom>| {
+        let mut start = from;
+        while start < to {
+            let end = referenced.range(start + 1..to).next().copied().unwrap_or(to);
+            let (section, symbols) = (id, Vec::new());
+            pieces.push(Atom { section, start, end, origin: start, kind, symbols });
+            start = end;
+        }
+    };
+    let size = section.size;
+    for mut atom in named {
+        atom.end = atom.end.min(size.max(atom.start));
+        if !is_padding(section, at, atom.start, referenced) {
+            gap(at, atom.start, &mut pieces);
+        }
+        at = atom.end;
+        pieces.push(atom);
+    }
+    if !is_padding(section, at, size, referenced) {
+        gap(at, size, &mut pieces);
+    }
+    pieces
+}
+
+/// Whether a range is only there for alignment: nothing refers to it, and it holds nothing but zeros
+/// or, in code, fewer bytes than the alignment.
+fn is_padding(section: &Section, from: u64, to: u64, referenced: &BTreeSet<u64>) -> bool {
+    if from >= to {
+        return true;
+    }
+    if referenced.range(from..to).next().is_some() || !section.relocations_in(from..to).is_empty() {
+        return false;
+    }
+    if section.kind == SectionKind::Nobits || to - from < section.align {
+        return true;
+    }
+    section.data.get(from as usize..to as usize).is_some_and(|b| b.iter().all(|byte| *byte == 0))
+}
+
+fn strings(id: SectionId, section: &Section) -> Vec<Atom> {
+    let width = section.entry_size.max(1) as usize;
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    for (index, unit) in section.data.chunks(width).enumerate() {
+        if unit.iter().all(|byte| *byte == 0) {
+            let end = ((index + 1) * width) as u64;
+            pieces.push(nameless(id, start, end, AtomKind::String));
+            start = end;
+        }
+    }
+    if start < section.size {
+        pieces.push(nameless(id, start, section.size, AtomKind::String));
+    }
+    pieces
+}
+
+fn constants(id: SectionId, section: &Section) -> Vec<Atom> {
+    let step = section.entry_size as usize;
+    (0..section.size)
+        .step_by(step)
+        .map(|start| {
+            nameless(id, start, (start + step as u64).min(section.size), AtomKind::Constant)
+        })
+        .collect()
+}
+
+fn nameless(section: SectionId, start: u64, end: u64, kind: AtomKind) -> Atom {
+    Atom { section, start, end, origin: start, kind, symbols: Vec::new() }
+}

@@ -1,0 +1,239 @@
+//! Refuses what cannot be patched safely. All reasons are collected, so that a user sees them at once.
+
+use kpatch_elf::Binding;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+
+use crate::atoms::AtomId;
+use crate::correlate::Correlation;
+use crate::lines::Lines;
+use crate::names;
+use crate::references::Target;
+use crate::sections::Class;
+use crate::sections::Policy;
+use crate::sections::classify;
+use crate::select::Selection;
+use crate::select::needed_references;
+use crate::side::Side;
+
+/// A call to `__fentry__` starts within this many bytes of a function: behind an ENDBR64 of 4 bytes.
+const FENTRY_WITHIN: u64 = 4 + 1;
+
+/// What the checks look at.
+#[derive(Debug)]
+pub struct Checked<'a> {
+    /// How the object is called in messages.
+    pub name: &'a str,
+    /// The unpatched object.
+    pub original: &'a Side<'a>,
+    /// The patched object.
+    pub patched: &'a Side<'a>,
+    /// What belongs together.
+    pub correlation: &'a Correlation,
+    /// What goes into the patch.
+    pub selection: &'a Selection,
+    /// Where symbols of the patched object are in the source.
+    pub lines: &'a Lines,
+}
+
+/// Every reason against the selection.
+pub fn check(pair: &Checked<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for atom in pair.selection.changed_data.keys() {
+        refusals.push(changed_data(pair, *atom));
+    }
+    for atom in pair.selection.changed.keys() {
+        refusals.extend(changed_function(pair, *atom));
+    }
+    for atom in &pair.selection.included {
+        refusals.extend(included(pair, *atom));
+    }
+    refusals
+}
+
+impl Checked<'_> {
+    fn refusal(&self, code: Code, atom: AtomId, message: String, hint: &str) -> Refusal {
+        Refusal::new(code, self.place(atom), message, hint)
+    }
+
+    fn place(&self, atom: AtomId) -> Place {
+        let mut place = Place::object(self.name);
+        let name = self.patched.name(atom);
+        if !name.is_empty() {
+            place = place.symbol(name);
+        }
+        let id = self.patched.atoms[atom].symbols.first();
+        if let Some((file, line)) = id.and_then(|id| self.lines.of_symbol(self.patched.object, *id)) {
+            place.file = Some(file);
+            place.line = Some(line);
+        }
+        place
+    }
+}
+
+fn changed_data(pair: &Checked<'_>, atom: AtomId) -> Refusal {
+    let section = pair.patched.section(atom);
+    let name = pair.patched.name(atom);
+    if names::is_init_section(&section.name) {
+        return pair.refusal(
+            Code::InitChanged,
+            atom,
+            format!("data that is gone after boot or load is changed: `{name}`"),
+            "leave initialisation out of the patch; change what it made in a callback",
+        );
+    }
+    let original = pair.correlation.original_of(atom);
+    let moved = original.is_some_and(|o| {
+        let (o, p) = (&pair.original.atoms[o], &pair.patched.atoms[atom]);
+        o.end - o.start != p.end - p.start
+    });
+    if moved {
+        return pair.refusal(
+            Code::DataLayoutChanged,
+            atom,
+            format!("the size of `{name}` is changed; the kernel goes on using the old one"),
+            "keep the object as it is and add a new one, or use shadow variables",
+        );
+    }
+    pair.refusal(
+        Code::DataChanged,
+        atom,
+        format!("the initial value of `{name}` is changed; the kernel has long read the old one"),
+        "change the value at run time, in a callback or in the function that uses it",
+    )
+}
+
+fn changed_function(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
+    let Some(original) = pair.correlation.original_of(atom) else { return Vec::new() };
+    let name = pair.original.name(original);
+    let section = &pair.original.section(original).name;
+    let mut refusals = Vec::new();
+    if names::is_init_section(section) {
+        refusals.push(pair.refusal(
+            Code::InitChanged,
+            atom,
+            format!("`{name}` is in `{section}`: it has run already, or is gone"),
+            "leave `__init` and `__exit` code out of the patch",
+        ));
+        return refusals;
+    }
+    let symbols = pair.original.atoms[original].symbols.iter().map(|s| &pair.original.object[*s]);
+    if symbols.clone().any(|s| s.binding == Binding::Weak) {
+        refusals.push(pair.refusal(
+            Code::WeakChanged,
+            atom,
+            format!("`{name}` is weak: another definition may be the one that runs"),
+            "patch the definition that the kernel uses",
+        ));
+    }
+    if !has_ftrace_entry(pair.original, original) {
+        refusals.push(pair.refusal(
+            Code::NoFtraceEntry,
+            atom,
+            format!("`{name}` has no ftrace entry (notrace, noinstr or inline code)"),
+            "change the functions that call it instead",
+        ));
+    }
+    refusals
+}
+
+/// Whether a function begins with the call that ftrace, and so livepatch, redirects.
+fn has_ftrace_entry(side: &Side<'_>, function: AtomId) -> bool {
+    let origin = side.atoms[function].origin;
+    side.references(function).iter().any(|reference| {
+        let name = match reference.target {
+            Target::Extern(symbol) => side.object[symbol].name.as_str(),
+            _ => "",
+        };
+        name == "__fentry__" && reference.offset >= origin && reference.offset - origin <= FENTRY_WITHIN
+    })
+}
+
+fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
+    let side = pair.patched;
+    let name = side.name(atom);
+    let what = if name.is_empty() { "code without a name".to_owned() } else { format!("`{name}`") };
+    let mut refusals = Vec::new();
+    if pair.correlation.is_ambiguous(atom) {
+        refusals.push(pair.refusal(
+            Code::AmbiguousMatch,
+            atom,
+            format!("{what} has several possible counterparts in the original object"),
+            "give the variable or function a name that is unique in its file",
+        ));
+    }
+    if let Some(branch) = side.leaving_branches(atom).first() {
+        let section = &side.section(atom).name;
+        let to = side.atoms.at(side.atoms[atom].section, branch.to);
+        let to = to.map_or("another function", |atom| side.name(atom));
+        refusals.push(pair.refusal(
+            Code::UnrelocatedBranch,
+            atom,
+            format!("{what} shares `{section}` with `{to}` and branches there without relocation"),
+            "patch a caller outside that section",
+        ));
+    }
+    if side.has_invalid_code(atom) {
+        refusals.push(pair.refusal(
+            Code::UnsupportedObject,
+            atom,
+            format!("{what} holds bytes that are no x86-64 instruction"),
+            "patch a caller in place of the function",
+        ));
+    }
+    for entry in side.entries.of(atom) {
+        if let Policy::Refuse(code) = entry.table.policy {
+            let section = &side.object[entry.section].name;
+            refusals.push(pair.refusal(
+                code,
+                atom,
+                format!("{what} has entries in `{section}`"),
+                match code {
+                    Code::RuntimeConst => "patch a caller; the constant exists only in vmlinux",
+                    _ => "use the compiler's own output, before objtool",
+                },
+            ));
+        }
+    }
+    for section in side.entries.unknown.get(&atom).into_iter().flatten() {
+        let section = &side.object[*section].name;
+        refusals.push(pair.refusal(
+            Code::UnknownSection,
+            atom,
+            format!("section `{section}` refers to {what}, and this tool does not know what for"),
+            "please report the section's name and what fills it",
+        ));
+    }
+    for reference in needed_references(side, atom) {
+        refusals.extend(unusable_target(pair, atom, reference.target));
+    }
+    refusals
+}
+
+fn unusable_target(pair: &Checked<'_>, atom: AtomId, target: Target) -> Option<Refusal> {
+    let side = pair.patched;
+    let section = match target {
+        Target::Atom(target) => side.section(target),
+        Target::Section(section) => &side.object[section],
+        _ => return None,
+    };
+    if names::is_init_section(&section.name) {
+        return Some(pair.refusal(
+            Code::InitChanged,
+            atom,
+            format!("it refers to `{}`, which is gone after boot or load", section.name),
+            "do not use `__init` or `__exit` code or data in a patched function",
+        ));
+    }
+    let is_piece = matches!(target, Target::Atom(_));
+    if !is_piece && classify(section) != Class::Ignored {
+        return Some(pair.refusal(
+            Code::UnsupportedSection,
+            atom,
+            format!("it refers into section `{}`, which cannot be carried over", section.name),
+            "please report the section's name and what fills it",
+        ));
+    }
+    None
+}

@@ -1,0 +1,223 @@
+//! Decides whether two pieces mean the same: equal bytes outside relocated fields, and references that
+//! mean the same. Where code lies, how symbols are numbered and in which order strings come does not
+//! count.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::atoms::AtomId;
+use crate::atoms::AtomKind;
+use crate::correlate::Correlation;
+use crate::references::LocalBranch;
+use crate::references::Reference;
+use crate::references::Target;
+use crate::sections::BUG_LINE;
+use crate::sections::BUG_TABLE;
+use crate::side::Side;
+use kpatch_elf::RelocationKind;
+
+/// Why two pieces differ: the first reason found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// One is longer.
+    Size,
+    /// A byte outside relocated fields, at this offset from the origin.
+    Bytes(i64),
+    /// A reference, at this offset from the origin.
+    Reference(i64),
+    /// Another number of references.
+    References,
+    /// An entry of this special section.
+    Entry(String),
+    /// The cold part that the compiler split off.
+    ColdPart,
+}
+
+/// Compares pieces of two objects.
+#[derive(Debug)]
+pub struct Comparison<'a> {
+    original: &'a Side<'a>,
+    patched: &'a Side<'a>,
+    correlation: &'a Correlation,
+    /// Results for nameless pieces. A pair under comparison counts as equal: a cycle adds nothing.
+    content: RefCell<HashMap<(AtomId, AtomId), bool>>,
+}
+
+impl<'a> Comparison<'a> {
+    /// A comparison of two sides whose named pieces are matched.
+    pub fn new(
+        original: &'a Side<'a>,
+        patched: &'a Side<'a>,
+        correlation: &'a Correlation,
+    ) -> Self {
+        Comparison { original, patched, correlation, content: RefCell::default() }
+    }
+
+    /// The first difference between two pieces, their special entries included; `None` if they mean
+    /// the same.
+    pub fn difference(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
+        let (o, p) = (&self.original.atoms[original], &self.patched.atoms[patched]);
+        if o.end - o.start != p.end - p.start || o.origin - o.start != p.origin - p.start {
+            return Some(Reason::Size);
+        }
+        let o_branches = self.original.leaving_branches(original);
+        let p_branches = self.patched.leaving_branches(patched);
+        let offset = |at: usize| at as i64 - (o.origin - o.start) as i64;
+
+        let mut o_bytes = self.original.bytes(original).to_vec();
+        let mut p_bytes = self.patched.bytes(patched).to_vec();
+        blank(&mut o_bytes, o.start, &o_branches);
+        blank(&mut p_bytes, p.start, &p_branches);
+        if o_bytes.len() != p_bytes.len() {
+            return Some(Reason::Size);
+        }
+        if let Some(at) = o_bytes.iter().zip(&p_bytes).position(|(a, b)| a != b) {
+            return Some(Reason::Bytes(offset(at)));
+        }
+        for (a, b) in o_branches.iter().zip(&p_branches) {
+            if !self.same_landing((original, a), (patched, b)) {
+                return Some(Reason::Reference(a.from as i64 - o.origin as i64));
+            }
+        }
+        let o_refs = self.original.references(original);
+        let p_refs = self.patched.references(patched);
+        if let Some(at) = self.first_other_reference((o_refs, o.start), (p_refs, p.start)) {
+            return Some(match at {
+                Some(at) => Reason::Reference(offset(at as usize)),
+                None => Reason::References,
+            });
+        }
+        self.other_entry(original, patched).map(|section| Reason::Entry(section.to_owned()))
+    }
+
+    /// Whether two pieces have the same content.
+    pub fn same_content(&self, original: AtomId, patched: AtomId) -> bool {
+        if let Some(known) = self.content.borrow().get(&(original, patched)) {
+            return *known;
+        }
+        self.content.borrow_mut().insert((original, patched), true);
+        let same = self.difference(original, patched).is_none();
+        self.content.borrow_mut().insert((original, patched), same);
+        same
+    }
+
+    /// `Some(offset)` of the first reference that means something else (`None` inside if only their
+    /// number differs); `None` if all mean the same.
+    fn first_other_reference(
+        &self,
+        (original, o_start): (&[Reference], u64),
+        (patched, p_start): (&[Reference], u64),
+    ) -> Option<Option<u64>> {
+        for (o, p) in original.iter().zip(patched) {
+            if o.offset - o_start != p.offset - p_start || !self.same_reference(o, p) {
+                return Some(Some(o.offset - o_start));
+            }
+        }
+        (original.len() != patched.len()).then_some(None)
+    }
+
+    fn same_reference(&self, original: &Reference, patched: &Reference) -> bool {
+        same_kind(original.kind, patched.kind)
+            && original.bias == patched.bias
+            && self.same_target((original.target, original.delta), (patched.target, patched.delta))
+    }
+
+    fn same_target(&self, original: (Target, i64), patched: (Target, i64)) -> bool {
+        match (original, patched) {
+            ((Target::Extern(o), a), (Target::Extern(p), b)) => {
+                a == b && self.original.object[o].name == self.patched.object[p].name
+            }
+            ((Target::Atom(o), a), (Target::Atom(p), b)) => self.same_atom((o, a), (p, b)),
+            ((Target::Section(o), a), (Target::Section(p), b)) => {
+                a == b && self.original.object[o].name == self.patched.object[p].name
+            }
+            ((Target::Nothing, a), (Target::Nothing, b)) => a == b,
+            _ => false,
+        }
+    }
+
+    fn same_atom(&self, (o, a): (AtomId, i64), (p, b): (AtomId, i64)) -> bool {
+        if let Some(match_) = self.correlation.patched_of(o) {
+            return match_ == p && a == b;
+        }
+        if self.correlation.original_of(p).is_some() {
+            return false;
+        }
+        let kinds = (self.original.atoms[o].kind, self.patched.atoms[p].kind);
+        match kinds {
+            // A reference into the middle of a string means the rest of it.
+            (AtomKind::String, AtomKind::String) => {
+                let rest = |side: &Side<'a>, atom, at: i64| {
+                    usize::try_from(at).ok().and_then(|at| side.bytes(atom).get(at..).map(<[u8]>::to_vec))
+                };
+                let rests = (rest(self.original, o, a), rest(self.patched, p, b));
+                rests.0.is_some() && rests.0 == rests.1
+            }
+            (AtomKind::Function, _) | (_, AtomKind::Function) => false,
+            _ => a == b && self.same_content(o, p),
+        }
+    }
+
+    fn same_landing(&self, o: (AtomId, &LocalBranch), p: (AtomId, &LocalBranch)) -> bool {
+        let land = |side: &Side<'a>, (atom, branch): (AtomId, &LocalBranch)| {
+            let target = side.atoms.at(side.atoms[atom].section, branch.to)?;
+            Some((target, branch.to - side.atoms[target].origin as i64))
+        };
+        match (land(self.original, o), land(self.patched, p)) {
+            (Some(o), Some(p)) => self.same_atom(o, p),
+            _ => false,
+        }
+    }
+
+    /// The first special section in which the two have other entries.
+    fn other_entry(&self, original: AtomId, patched: AtomId) -> Option<&'a str> {
+        let o_entries = self.original.entries.of(original);
+        let p_entries = self.patched.entries.of(patched);
+        for (o, p) in o_entries.iter().zip(p_entries) {
+            let name = self.original.object[o.section].name.as_str();
+            let same = name == self.patched.object[p.section].name
+                && o.at == p.at
+                && entry_bytes(self.original, o) == entry_bytes(self.patched, p)
+                && self
+                    .first_other_reference(
+                        (self.original.references_in(o.section, o.start..o.end), o.start),
+                        (self.patched.references_in(p.section, p.start..p.end), p.start),
+                    )
+                    .is_none();
+            if !same {
+                return Some(name);
+            }
+        }
+        let longer = if o_entries.len() > p_entries.len() {
+            o_entries.get(p_entries.len()).map(|e| (self.original, e))
+        } else {
+            p_entries.get(o_entries.len()).map(|e| (self.patched, e))
+        };
+        longer.map(|(side, entry)| side.object[entry.section].name.as_str())
+    }
+}
+
+/// The bytes of an entry that mean something: not the line number of a warning.
+fn entry_bytes(side: &Side<'_>, entry: &crate::tables::Entry) -> Vec<u8> {
+    let section = &side.object[entry.section];
+    let mut bytes = section.data[entry.start as usize..entry.end as usize].to_vec();
+    if section.name == BUG_TABLE && bytes.len() >= BUG_LINE.end {
+        bytes[BUG_LINE].fill(0);
+    }
+    bytes
+}
+
+fn blank(bytes: &mut [u8], start: u64, branches: &[LocalBranch]) {
+    for branch in branches {
+        let at = (branch.field - start) as usize;
+        if let Some(field) = bytes.get_mut(at..at + branch.width as usize) {
+            field.fill(0);
+        }
+    }
+}
+
+/// The kernel's loader treats PC32 and PLT32 alike, and compilers choose freely.
+fn same_kind(a: RelocationKind, b: RelocationKind) -> bool {
+    let plain = |kind| if kind == RelocationKind::PLT32 { RelocationKind::PC32 } else { kind };
+    plain(a) == plain(b)
+}

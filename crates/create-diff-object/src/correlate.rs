@@ -1,0 +1,196 @@
+//! Matches the named pieces of the two objects: which function and which variable of the patched
+//! object is the old one of the kernel. A wrong match would redirect a function to the code of
+//! another, so what cannot be told apart with certainty stays unmatched and is remembered.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
+
+use kpatch_elf::Binding;
+
+use crate::atoms::AtomId;
+use crate::atoms::AtomKind;
+use crate::names;
+use crate::references::Target;
+use crate::side::Side;
+
+/// Which pieces belong together.
+#[derive(Debug, Default)]
+pub struct Correlation {
+    to_patched: HashMap<AtomId, AtomId>,
+    to_original: HashMap<AtomId, AtomId>,
+    ambiguous: BTreeSet<AtomId>,
+}
+
+impl Correlation {
+    /// The patched piece that an original one became.
+    pub fn patched_of(&self, original: AtomId) -> Option<AtomId> {
+        self.to_patched.get(&original).copied()
+    }
+
+    /// The original piece that a patched one was.
+    pub fn original_of(&self, patched: AtomId) -> Option<AtomId> {
+        self.to_original.get(&patched).copied()
+    }
+
+    /// Whether a patched piece has several possible originals.
+    pub fn is_ambiguous(&self, patched: AtomId) -> bool {
+        self.ambiguous.contains(&patched)
+    }
+
+    /// All matches, by patched piece.
+    pub fn pairs(&self) -> Vec<(AtomId, AtomId)> {
+        let mut pairs: Vec<_> = self.to_patched.iter().map(|(o, p)| (*o, *p)).collect();
+        pairs.sort_by_key(|(_, p)| *p);
+        pairs
+    }
+
+    fn add(&mut self, original: AtomId, patched: AtomId) {
+        self.to_patched.insert(original, patched);
+        self.to_original.insert(patched, original);
+    }
+}
+
+/// Matches the named pieces of two objects.
+pub fn correlate(original: &Side<'_>, patched: &Side<'_>) -> Correlation {
+    let mut correlation = Correlation::default();
+    let old_globals = globals(original);
+    for (name, p) in globals(patched) {
+        if let Some(o) = old_globals.get(name) {
+            let free = correlation.patched_of(*o).is_none() && correlation.original_of(p).is_none();
+            if free && original.atoms[*o].kind == patched.atoms[p].kind {
+                correlation.add(*o, p);
+            }
+        }
+    }
+    let o_users = users(original);
+    let p_users = users(patched);
+    let old_groups = groups(original, |atom| correlation.patched_of(atom).is_none());
+    let new_groups = groups(patched, |atom| correlation.original_of(atom).is_none());
+    for (key, new) in new_groups {
+        let Some(old) = old_groups.get(&key) else { continue };
+        let o = Candidates { side: original, atoms: old.clone(), users: &o_users };
+        let p = Candidates { side: patched, atoms: new, users: &p_users };
+        match_group(o, p, &mut correlation);
+    }
+    correlation
+}
+
+struct Candidates<'a> {
+    side: &'a Side<'a>,
+    atoms: Vec<AtomId>,
+    users: &'a HashMap<AtomId, BTreeSet<String>>,
+}
+
+/// What tells members of a group apart, from the most to the least exact.
+const TESTS: [fn(&Candidates<'_>, AtomId) -> u64; 3] = [
+    |c, atom| digest(&(fingerprint(c.side, atom), c.users.get(&atom))),
+    |c, atom| digest(&fingerprint(c.side, atom)),
+    |c, atom| digest(&(c.users.get(&atom), c.side.atoms[atom].end - c.side.atoms[atom].start)),
+];
+
+fn match_group(mut old: Candidates<'_>, mut new: Candidates<'_>, correlation: &mut Correlation) {
+    if old.atoms.len() == 1 && new.atoms.len() == 1 {
+        correlation.add(old.atoms[0], new.atoms[0]);
+        return;
+    }
+    for test in TESTS {
+        let unique = |candidates: &Candidates<'_>| {
+            let mut found: BTreeMap<u64, Option<AtomId>> = BTreeMap::new();
+            for atom in &candidates.atoms {
+                let key = test(candidates, *atom);
+                found.entry(key).and_modify(|a| *a = None).or_insert(Some(*atom));
+            }
+            found
+        };
+        let (o_found, p_found) = (unique(&old), unique(&new));
+        for (key, o) in o_found {
+            if let (Some(o), Some(Some(p))) = (o, p_found.get(&key)) {
+                correlation.add(o, *p);
+            }
+        }
+        old.atoms.retain(|atom| correlation.patched_of(*atom).is_none());
+        new.atoms.retain(|atom| correlation.original_of(*atom).is_none());
+    }
+    match (old.atoms.as_slice(), new.atoms.as_slice()) {
+        ([], _) | (_, []) => {}
+        ([o], [p]) => correlation.add(*o, *p),
+        _ => correlation.ambiguous.extend(new.atoms.iter().copied()),
+    }
+}
+
+/// The atoms that global and weak symbols name.
+fn globals<'a>(side: &'a Side<'_>) -> BTreeMap<&'a str, AtomId> {
+    let mut map = BTreeMap::new();
+    for (id, atom) in side.atoms.iter() {
+        for symbol in atom.symbols.iter().map(|s| &side.object[*s]) {
+            if symbol.binding != Binding::Local {
+                map.insert(symbol.name.as_str(), id);
+            }
+        }
+    }
+    map
+}
+
+/// Named pieces that are still free, by kind and name without numbers.
+fn groups(
+    side: &Side<'_>,
+    free: impl Fn(AtomId) -> bool,
+) -> BTreeMap<(bool, String), Vec<AtomId>> {
+    let mut map: BTreeMap<(bool, String), Vec<AtomId>> = BTreeMap::new();
+    for (id, atom) in side.atoms.iter() {
+        let name = side.name(id);
+        let own = names::is_private_to_its_use(name) || names::is_compiler_table(name);
+        if !name.is_empty() && !own && free(id) {
+            let key = (atom.kind == AtomKind::Function, names::base_name(name));
+            map.entry(key).or_default().push(id);
+        }
+    }
+    map
+}
+
+/// Who refers to each atom, by name without numbers.
+fn users(side: &Side<'_>) -> HashMap<AtomId, BTreeSet<String>> {
+    let mut users: HashMap<AtomId, BTreeSet<String>> = HashMap::new();
+    for (id, _) in side.atoms.iter() {
+        let name = names::base_name(side.name(id));
+        for reference in side.references(id) {
+            if let Target::Atom(target) = reference.target {
+                if target != id {
+                    users.entry(target).or_default().insert(name.clone());
+                }
+            }
+        }
+    }
+    users
+}
+
+/// A digest of what an atom holds, in which names stand without numbers.
+fn fingerprint(side: &Side<'_>, atom: AtomId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let range = &side.atoms[atom];
+    (range.end - range.start).hash(&mut hasher);
+    side.bytes(atom).hash(&mut hasher);
+    for reference in side.references(atom) {
+        (reference.offset - range.start, reference.delta).hash(&mut hasher);
+        match reference.target {
+            Target::Extern(symbol) => side.object[symbol].name.hash(&mut hasher),
+            Target::Atom(target) => match side.atoms[target].kind {
+                AtomKind::String => side.bytes(target).hash(&mut hasher),
+                _ => names::base_name(side.name(target)).hash(&mut hasher),
+            },
+            Target::Section(section) => side.object[section].name.hash(&mut hasher),
+            Target::Nothing => {}
+        }
+    }
+    hasher.finish()
+}
+
+fn digest(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,99 @@
+//! What the names that gcc and the kernel's macros make up say about a symbol. Numbers in them are
+//! counters of one compilation and mean nothing; the words do.
+
+/// The name without the numbers that the compiler appends or inserts: `foo.isra.3` becomes
+/// `foo.isra`, `count.12` becomes `count`, `__UNIQUE_ID_ddebug419` becomes `__UNIQUE_ID_ddebug`.
+pub fn base_name(name: &str) -> String {
+    if let Some(rest) = name.strip_prefix("__UNIQUE_ID_") {
+        let word = rest.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+        return format!("__UNIQUE_ID_{word}");
+    }
+    let mut parts = name.split('.');
+    let mut base = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
+            base.push('.');
+            base.push_str(part);
+        }
+    }
+    base
+}
+
+/// The function that a split-off cold part belongs to: `foo.isra.0` for `foo.isra.0.cold`.
+pub fn parent_of_cold(name: &str) -> Option<&str> {
+    let head = name.strip_suffix(".cold").or_else(|| {
+        let (head, number) = name.rsplit_once('.')?;
+        number.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
+        head.strip_suffix(".cold")
+    })?;
+    (!head.is_empty()).then_some(head)
+}
+
+/// Data that a macro or the compiler puts beside each use of something. A copy of its own serves a
+/// patched function as well as the old one: once flags fire once more, ratelimits and lock classes
+/// start afresh.
+///
+/// Sources: `include/linux/once_lite.h`, `once.h`, `ratelimit.h`, `lockdep.h`, `dynamic_debug.h`,
+/// `printk.h`.
+pub fn is_private_to_its_use(name: &str) -> bool {
+    const BASES: [&str; 14] = [
+        "__already_done",
+        "__warned",
+        "__print_once",
+        "___done",
+        "___once_key",
+        "__key",
+        "_rs",
+        "descriptor",
+        "__UNIQUE_ID_ddebug",
+        "_entry",
+        "_entry_ptr",
+        "__func__",
+        "__FUNCTION__",
+        "__PRETTY_FUNCTION__",
+    ];
+    // A file-scope object of such a name has no number and is the author's own.
+    let base = base_name(name);
+    base != name && BASES.contains(&base.as_str())
+}
+
+/// Read-only tables that the compiler makes from code: their content is part of the function.
+pub fn is_compiler_table(name: &str) -> bool {
+    let base = base_name(name);
+    base != name && (base == "CSWTCH" || base == "C" || base == "__func__")
+        || matches!(base.as_str(), "__FUNCTION__" | "__PRETTY_FUNCTION__") && base != name
+        || name.starts_with(".L")
+}
+
+/// Whether a section's content is gone once the kernel has booted or the module is loaded, or runs
+/// only when the module goes.
+pub fn is_init_section(name: &str) -> bool {
+    [".init.", ".exit.", ".meminit.", ".initcall", ".exitcall"].iter().any(|p| name.starts_with(p))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_words_stay() {
+        assert_eq!(base_name("foo.constprop.1.isra.0"), "foo.constprop.isra");
+        assert_eq!(base_name("foo.part.0.cold"), "foo.part.cold");
+        assert_eq!(base_name("__UNIQUE_ID_ddebug419.3"), "__UNIQUE_ID_ddebug");
+        assert_eq!(base_name("plain"), "plain");
+    }
+
+    #[test]
+    fn cold_parts_know_their_function() {
+        assert_eq!(parent_of_cold("foo.isra.0.cold"), Some("foo.isra.0"));
+        assert_eq!(parent_of_cold("foo.cold.12"), Some("foo"));
+        assert_eq!(parent_of_cold("foo.cool"), None);
+    }
+
+    #[test]
+    fn authors_own_names_are_not_the_macros() {
+        assert!(is_private_to_its_use("__already_done.12"));
+        assert!(!is_private_to_its_use("__key"));
+        assert!(is_compiler_table("CSWTCH.5") && !is_compiler_table("CSWTCH"));
+    }
+}

@@ -1,0 +1,257 @@
+//! Resolves every relocation to what it means: a symbol of another object, or an atom of this one with
+//! an offset into it. A PC-relative field counts from the end of its instruction, so code is decoded
+//! here; that also finds the branches that the assembler resolved by itself.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+
+use iced_x86::Decoder;
+use iced_x86::DecoderOptions;
+use iced_x86::FlowControl;
+use iced_x86::Instruction;
+use iced_x86::OpKind;
+use kpatch_elf::Definition;
+use kpatch_elf::ObjectFile;
+use kpatch_elf::Relocation;
+use kpatch_elf::RelocationKind;
+use kpatch_elf::Section;
+use kpatch_elf::SectionId;
+use kpatch_elf::SymbolId;
+use kpatch_elf::SymbolKind;
+
+use crate::atoms::AtomId;
+use crate::atoms::Atoms;
+use crate::sections::ALT_REPLACEMENT_LEN;
+use crate::sections::ALTINSTRUCTIONS;
+use crate::sections::Class;
+use crate::sections::classify;
+
+/// What a relocation refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// An undefined, absolute or common symbol.
+    Extern(SymbolId),
+    /// A piece of this object.
+    Atom(AtomId),
+    /// A place in a section that has no atoms (a table, say).
+    Section(SectionId),
+    /// Nothing: a replacement of no bytes.
+    Nothing,
+}
+
+/// A relocation with its meaning.
+#[derive(Debug, Clone, Copy)]
+pub struct Reference {
+    /// Where, in bytes from the start of the section.
+    pub offset: u64,
+    /// How the field is filled.
+    pub kind: RelocationKind,
+    /// What it refers to.
+    pub target: Target,
+    /// How far behind the target's origin, once `bias` is taken off.
+    pub delta: i64,
+    /// What the addend holds besides: minus the distance from the field to the end of the instruction
+    /// for PC-relative fields in code, else 0.
+    pub bias: i64,
+    /// Whether the field is the target of a call or jump.
+    pub branch: bool,
+    /// The symbol that the relocation names.
+    pub symbol: SymbolId,
+}
+
+/// A near branch without relocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalBranch {
+    /// Offset of the instruction.
+    pub from: u64,
+    /// Offset of the displacement field.
+    pub field: u64,
+    /// Size of the field in bytes.
+    pub width: u64,
+    /// Where it goes, in bytes from the start of the section.
+    pub to: i64,
+}
+
+/// The decoded facts of a code section.
+#[derive(Debug, Default)]
+pub struct Code {
+    /// For each field offset that lies in an instruction with relocation: the end of the instruction
+    /// and whether it is a branch.
+    fields: HashMap<u64, (u64, bool)>,
+    /// Branches that the assembler resolved, by offset.
+    pub branches: Vec<LocalBranch>,
+    /// Offsets that do not decode.
+    pub invalid: Vec<u64>,
+}
+
+/// Decodes all code sections.
+pub fn decode(object: &ObjectFile) -> HashMap<SectionId, Code> {
+    let symbols = object.symbols_by_section();
+    let mut decoded = HashMap::new();
+    for (id, section) in object.sections_with_ids() {
+        if classify(section) != Class::Code {
+            continue;
+        }
+        // Decoding starts afresh at each function: what lies between need not be code.
+        let mut starts = BTreeSet::from([0]);
+        for symbol in symbols.get(&id).into_iter().flatten() {
+            if object[*symbol].kind == SymbolKind::Function {
+                starts.insert(object[*symbol].value.min(section.data.len() as u64));
+            }
+        }
+        let mut code = Code::default();
+        let ends = starts.iter().skip(1).copied().chain([section.data.len() as u64]);
+        for (start, end) in starts.iter().copied().zip(ends) {
+            decode_range(section, start, end, &mut code);
+        }
+        decoded.insert(id, code);
+    }
+    decoded
+}
+
+fn decode_range(section: &Section, start: u64, end: u64, code: &mut Code) {
+    let bytes = &section.data[start as usize..end as usize];
+    let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
+    let mut instruction = Instruction::default();
+    while decoder.can_decode() {
+        decoder.decode_out(&mut instruction);
+        let (from, to) = (instruction.ip(), instruction.next_ip());
+        if instruction.is_invalid() {
+            code.invalid.push(from);
+        }
+        let relocations = section.relocations_in(from..to);
+        let branch = is_near_branch(&instruction);
+        for relocation in relocations {
+            code.fields.insert(relocation.offset, (to, branch));
+        }
+        if branch && relocations.is_empty() {
+            let offsets = decoder.get_constant_offsets(&instruction);
+            code.branches.push(LocalBranch {
+                from,
+                field: from + offsets.immediate_offset() as u64,
+                width: offsets.immediate_size() as u64,
+                to: instruction.near_branch_target() as i64,
+            });
+        }
+    }
+}
+
+fn is_near_branch(instruction: &Instruction) -> bool {
+    let flow = matches!(
+        instruction.flow_control(),
+        FlowControl::Call
+            | FlowControl::UnconditionalBranch
+            | FlowControl::ConditionalBranch
+            | FlowControl::XbeginXabortXend
+    );
+    flow && instruction.op_count() > 0 && instruction.op0_kind() == OpKind::NearBranch64
+}
+
+/// The bias of a field and whether it is a branch. A field that no instruction holds (data in code)
+/// counts from itself.
+fn bias(code: Option<&Code>, relocation: &Relocation) -> (i64, bool) {
+    match code.and_then(|code| code.fields.get(&relocation.offset)) {
+        Some((end, branch)) if relocation.kind.is_pc_relative() => {
+            (relocation.offset as i64 - *end as i64, *branch)
+        }
+        _ => (0, false),
+    }
+}
+
+/// Where a relocation points, as an offset in the section that defines its symbol.
+fn place(object: &ObjectFile, relocation: &Relocation, bias: i64) -> Option<(SectionId, i64)> {
+    let symbol = &object[relocation.symbol];
+    let section = symbol.section()?;
+    Some((section, (symbol.value as i64).wrapping_add(relocation.addend).wrapping_sub(bias)))
+}
+
+/// The offsets of each section that something refers to.
+pub fn referenced_offsets(
+    object: &ObjectFile,
+    code: &HashMap<SectionId, Code>,
+) -> HashMap<SectionId, BTreeSet<u64>> {
+    let mut referenced: HashMap<SectionId, BTreeSet<u64>> = HashMap::new();
+    for (id, section) in object.sections_with_ids() {
+        if classify(section) == Class::Ignored {
+            continue;
+        }
+        for (index, relocation) in section.relocations.iter().enumerate() {
+            let (bias, _) = bias(code.get(&id), relocation);
+            if is_empty_replacement(section, index) {
+                continue;
+            }
+            if let Some((target, offset)) = place(object, relocation, bias) {
+                if let Ok(offset) = u64::try_from(offset) {
+                    referenced.entry(target).or_default().insert(offset);
+                }
+            }
+        }
+    }
+    referenced
+}
+
+/// An alternative may have a replacement of no bytes; its relocation, the second of the entry, then
+/// points at what happens to come next.
+fn is_empty_replacement(section: &Section, index: usize) -> bool {
+    section.name == ALTINSTRUCTIONS && index % 2 == 1 && {
+        let entry = section.relocations[index - 1].offset as usize;
+        section.data.get(entry + ALT_REPLACEMENT_LEN) == Some(&0)
+    }
+}
+
+/// The meaning of every relocation, by section, in the order of the relocations.
+pub fn resolve(
+    object: &ObjectFile,
+    code: &HashMap<SectionId, Code>,
+    atoms: &Atoms,
+) -> HashMap<SectionId, Vec<Reference>> {
+    let mut resolved = HashMap::new();
+    for (id, section) in object.sections_with_ids() {
+        if classify(section) == Class::Ignored || section.relocations.is_empty() {
+            continue;
+        }
+        let references = section.relocations.iter().enumerate().map(|(index, relocation)| {
+            let (bias, branch) = bias(code.get(&id), relocation);
+            let (target, delta) = if is_empty_replacement(section, index) {
+                (Target::Nothing, 0)
+            } else {
+                meaning(object, atoms, relocation, bias)
+            };
+            Reference {
+                offset: relocation.offset,
+                kind: relocation.kind,
+                target,
+                delta,
+                bias,
+                branch,
+                symbol: relocation.symbol,
+            }
+        });
+        resolved.insert(id, references.collect());
+    }
+    resolved
+}
+
+fn meaning(
+    object: &ObjectFile,
+    atoms: &Atoms,
+    relocation: &Relocation,
+    bias: i64,
+) -> (Target, i64) {
+    let Some((section, offset)) = place(object, relocation, bias) else {
+        if relocation.symbol == SymbolId::NULL {
+            return (Target::Nothing, relocation.addend);
+        }
+        debug_assert!(!matches!(object[relocation.symbol].definition, Definition::Section(_)));
+        return (Target::Extern(relocation.symbol), relocation.addend.wrapping_sub(bias));
+    };
+    // A name says what is meant, wherever the offset leads.
+    let named = match object[relocation.symbol].kind {
+        SymbolKind::Function | SymbolKind::Object => atoms.of_symbol(relocation.symbol),
+        _ => None,
+    };
+    match named.or_else(|| atoms.at(section, offset)) {
+        Some(atom) => (Target::Atom(atom), offset - atoms[atom].origin as i64),
+        None => (Target::Section(section), offset),
+    }
+}

@@ -1,0 +1,128 @@
+//! Decides what goes into the patch: every changed function, what is new, and all that these need
+//! which the running kernel does not have.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+
+use kpatch_elf::Binding;
+
+use crate::atoms::AtomId;
+use crate::atoms::AtomKind;
+use crate::compare::Comparison;
+use crate::compare::Reason;
+use crate::correlate::Correlation;
+use crate::names;
+use crate::references::Reference;
+use crate::references::Target;
+use crate::sections::Policy;
+use crate::side::Side;
+
+/// What goes into the patch. Atoms are those of the patched object.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// Changed functions and why they count as changed.
+    pub changed: BTreeMap<AtomId, Reason>,
+    /// Functions that the kernel does not have, cold parts left out.
+    pub new_functions: BTreeSet<AtomId>,
+    /// Everything that goes into the patch, the above included.
+    pub included: BTreeSet<AtomId>,
+    /// Data of the kernel whose content is another now.
+    pub changed_data: BTreeMap<AtomId, Reason>,
+}
+
+/// Compares all matched pieces and closes over what they refer to.
+pub fn select(original: &Side<'_>, patched: &Side<'_>, correlation: &Correlation) -> Selection {
+    let comparison = Comparison::new(original, patched, correlation);
+    let mut selection = Selection::default();
+    for (o, p) in correlation.pairs() {
+        let Some(reason) = comparison.difference(o, p) else { continue };
+        if patched.atoms[p].kind == AtomKind::Function {
+            selection.changed.insert(p, reason);
+        } else {
+            selection.changed_data.insert(p, reason);
+        }
+    }
+    let cold_parts = cold_parts(patched);
+    changed_cold_parts_change_their_function(&mut selection, &cold_parts);
+
+    let mut queue: Vec<AtomId> = selection.changed.keys().copied().collect();
+    queue.extend(new_globals(patched, correlation));
+    while let Some(atom) = queue.pop() {
+        if !selection.included.insert(atom) {
+            continue;
+        }
+        let is_new = correlation.original_of(atom).is_none();
+        let is_function = patched.atoms[atom].kind == AtomKind::Function;
+        if is_function && is_new && !cold_parts.contains_key(&atom) {
+            selection.new_functions.insert(atom);
+        }
+        if patched.atoms[atom].kind == AtomKind::Anonymous {
+            queue.extend(neighbours(patched, atom));
+        }
+        for reference in needed_references(patched, atom) {
+            let Target::Atom(target) = reference.target else { continue };
+            let parent = cold_parts.get(&target);
+            let own_cold_part = parent.is_some_and(|parent| selection.included.contains(parent));
+            if own_cold_part || correlation.original_of(target).is_none() {
+                queue.push(target);
+            }
+        }
+    }
+    selection
+}
+
+/// The references of an atom and of those entries of special sections that go with it.
+pub fn needed_references<'a>(side: &'a Side<'_>, atom: AtomId) -> Vec<&'a Reference> {
+    let mut references: Vec<&Reference> = side.references(atom).iter().collect();
+    for entry in side.entries.of(atom) {
+        if entry.table.policy == Policy::Keep {
+            references.extend(side.references_in(entry.section, entry.start..entry.end));
+        }
+    }
+    references
+}
+
+/// The cold parts of functions, with the function of each.
+fn cold_parts(side: &Side<'_>) -> HashMap<AtomId, AtomId> {
+    let mut functions: HashMap<&str, AtomId> = HashMap::new();
+    for (id, atom) in side.atoms.iter().filter(|(_, a)| a.kind == AtomKind::Function) {
+        functions.extend(atom.symbols.iter().map(|s| (side.object[*s].name.as_str(), id)));
+    }
+    let parent = |id| names::parent_of_cold(side.name(id)).and_then(|name| functions.get(name));
+    side.atoms.iter().filter_map(|(id, _)| Some((id, *parent(id)?))).collect()
+}
+
+/// A cold part has no entry of its own that could be redirected: its function has to be.
+fn changed_cold_parts_change_their_function(
+    selection: &mut Selection,
+    cold_parts: &HashMap<AtomId, AtomId>,
+) {
+    let cold: Vec<AtomId> =
+        selection.changed.keys().copied().filter(|id| cold_parts.contains_key(id)).collect();
+    for part in cold {
+        selection.changed.remove(&part);
+        selection.changed.entry(cold_parts[&part]).or_insert(Reason::ColdPart);
+    }
+}
+
+/// New pieces that other objects of the patch may refer to.
+fn new_globals(patched: &Side<'_>, correlation: &Correlation) -> Vec<AtomId> {
+    let atoms = patched.atoms.iter().map(|(id, _)| id);
+    let new = atoms.filter(|id| correlation.original_of(*id).is_none());
+    new.filter(|id| patched.symbol(*id).is_some_and(|s| s.binding != Binding::Local))
+        .filter(|id| !names::is_init_section(&patched.section(*id).name))
+        .collect()
+}
+
+/// Nameless data is only cut where something refers to it. What uses it may run on into the next
+/// piece, so pieces that touch stay together.
+fn neighbours(side: &Side<'_>, atom: AtomId) -> Vec<AtomId> {
+    let this = &side.atoms[atom];
+    let all = side.atoms.of_section(this.section).iter().copied();
+    all.filter(|id| {
+        let other = &side.atoms[*id];
+        other.kind == AtomKind::Anonymous && (other.end == this.start || this.end == other.start)
+    })
+    .collect()
+}

@@ -1,0 +1,101 @@
+//! One object of a pair with everything that the later phases ask about it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use kpatch_elf::Binding;
+use kpatch_elf::ObjectFile;
+use kpatch_elf::Section;
+use kpatch_elf::SectionId;
+use kpatch_elf::Symbol;
+use kpatch_refusal::Refusal;
+
+use crate::atoms;
+use crate::atoms::AtomId;
+use crate::atoms::Atoms;
+use crate::references;
+use crate::references::Code;
+use crate::references::LocalBranch;
+use crate::references::Reference;
+use crate::tables;
+use crate::tables::Entries;
+
+/// An object, cut into atoms, with the meaning of its relocations.
+#[derive(Debug)]
+pub struct Side<'a> {
+    /// The object as read.
+    pub object: &'a ObjectFile,
+    /// Its pieces.
+    pub atoms: Atoms,
+    /// Its special sections.
+    pub entries: Entries,
+    code: HashMap<SectionId, Code>,
+    references: HashMap<SectionId, Vec<Reference>>,
+}
+
+impl<'a> Side<'a> {
+    /// Normalizes an object; `name` is what refusals call it.
+    ///
+    /// # Errors
+    /// A refusal when a special section cannot be taken apart.
+    pub fn new(name: &str, object: &'a ObjectFile) -> Result<Self, Refusal> {
+        let code = references::decode(object);
+        let referenced = references::referenced_offsets(object, &code);
+        let atoms = atoms::cut(object, &referenced);
+        let references = references::resolve(object, &code, &atoms);
+        let entries = tables::find(name, object, &references)?;
+        Ok(Side { object, atoms, entries, code, references })
+    }
+
+    /// The section of an atom.
+    pub fn section(&self, atom: AtomId) -> &'a Section {
+        &self.object[self.atoms[atom].section]
+    }
+
+    /// The symbol that an atom goes by: a global one if it has any, else the first.
+    pub fn symbol(&self, atom: AtomId) -> Option<&'a Symbol> {
+        let symbols = self.atoms[atom].symbols.iter().map(|id| &self.object[*id]);
+        symbols.clone().find(|s| s.binding != Binding::Local).or_else(|| symbols.clone().next())
+    }
+
+    /// The name that an atom goes by, empty for a nameless one.
+    pub fn name(&self, atom: AtomId) -> &'a str {
+        self.symbol(atom).map_or("", |symbol| symbol.name.as_str())
+    }
+
+    /// The bytes of an atom; empty where the section has none.
+    pub fn bytes(&self, atom: AtomId) -> &'a [u8] {
+        let atom = &self.atoms[atom];
+        self.object[atom.section].data.get(atom.start as usize..atom.end as usize).unwrap_or(&[])
+    }
+
+    /// The references that lie in a range of a section.
+    pub fn references_in(&self, section: SectionId, range: Range<u64>) -> &[Reference] {
+        let all = self.references.get(&section).map_or(&[][..], Vec::as_slice);
+        let start = all.partition_point(|r| r.offset < range.start);
+        let end = all.partition_point(|r| r.offset < range.end);
+        &all[start..end.max(start)]
+    }
+
+    /// The references of an atom.
+    pub fn references(&self, atom: AtomId) -> &[Reference] {
+        let atom = &self.atoms[atom];
+        self.references_in(atom.section, atom.start..atom.end)
+    }
+
+    /// The branches of an atom that leave it without a relocation.
+    pub fn leaving_branches(&self, atom: AtomId) -> Vec<LocalBranch> {
+        let &atoms::Atom { section, start, end, .. } = &self.atoms[atom];
+        let all = self.code.get(&section).map_or(&[][..], |code| code.branches.as_slice());
+        let first = all.partition_point(|b| b.from < start);
+        let inside = all[first..].iter().take_while(|b| b.from < end);
+        inside.filter(|b| b.to < start as i64 || b.to >= end as i64).copied().collect()
+    }
+
+    /// Whether something in an atom does not decode as an instruction.
+    pub fn has_invalid_code(&self, atom: AtomId) -> bool {
+        let &atoms::Atom { section, start, end, .. } = &self.atoms[atom];
+        let invalid = self.code.get(&section).map_or(&[][..], |code| code.invalid.as_slice());
+        invalid.iter().any(|offset| (start..end).contains(offset))
+    }
+}
