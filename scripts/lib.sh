@@ -141,17 +141,25 @@ find_cargo() {
 }
 
 # find_core: prints the first rustc that is new enough and has the sources of its own `core`; 1 if
-# none. Debian's rustc finds them through a symlink in the same place as rustup's.
+# none. Debian's rustc finds them through a symlink in the same place as rustup's. KPATCH_RUSTC is
+# the one to use, whatever else there is, as it is when modules are built.
 find_core() {
-  local dir sysroot
-  while IFS= read -r dir; do
-    new_enough "$dir/rustc" || continue
-    sysroot=$("$dir/rustc" --print sysroot) || continue
+  local rustc sysroot
+  while IFS= read -r rustc; do
+    new_enough "$rustc" || continue
+    sysroot=$("$rustc" --print sysroot) || continue
     if [ -f "$sysroot/lib/rustlib/src/rust/library/core/src/lib.rs" ]; then
-      printf '%s\n' "$dir/rustc"
+      printf '%s\n' "$rustc"
       return 0
     fi
-  done < <(rust_dirs)
+  done < <(
+    if [ -n "${KPATCH_RUSTC:-}" ]; then
+      printf '%s\n' "$KPATCH_RUSTC"
+    else
+      rust_dirs | sed 's,$,/rustc,'
+      compgen -G "${RUSTUP_HOME:-$HOME/.rustup}/toolchains/*/bin/rustc" || true
+    fi
+  )
   return 1
 }
 

@@ -99,6 +99,9 @@ install_rust() {
   local cargo core wanted
   cargo=$(find_cargo) || cargo=
   core=$(find_core) || core=
+  if [ -z "$core" ] && [ -n "${KPATCH_RUSTC:-}" ]; then
+    die "KPATCH_RUSTC=$KPATCH_RUSTC is not a rustc >= $RUST_MINIMUM with the sources of \`core\`"
+  fi
   if [ -z "$cargo" ] || [ -z "$core" ]; then
     if [ -z "$(not_installed rustup)" ]; then
       die "Debian's rustup excludes Debian's rustc: run \`rustup default stable\` and" \
