@@ -2,6 +2,9 @@ use super::*;
 use crate::testing::Mutations;
 use crate::testing::elf_image;
 
+/// Address, type and name of a symbol.
+type Listed = (u64, char, String);
+
 const BASE: u64 = 0xffff_ffff_8100_0000;
 const BANNER: &str = "Linux version 6.12.1-test (a@b) (gcc-12 (x) 12.2.0, GNU ld 2.40) #1 SMP";
 
@@ -20,7 +23,7 @@ const STRINGS: [(u8, &str); 5] =
 fn encode(
     layout: Layout,
     rule: Rule,
-    symbols: &[(u64, char, String)],
+    symbols: &[Listed],
 ) -> Result<Vec<u8>, std::num::TryFromIntError> {
     encode_with(layout, layout == Layout::OffsetsBehindTokens, rule, symbols)
 }
@@ -30,7 +33,7 @@ fn encode_with(
     layout: Layout,
     ordered: bool,
     rule: Rule,
-    symbols: &[(u64, char, String)],
+    symbols: &[Listed],
 ) -> Result<Vec<u8>, std::num::TryFromIntError> {
     let align = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(8), 0);
     let base = symbols.iter().map(|symbol| symbol.0).find(|&address| address >= BASE).unwrap();
@@ -109,7 +112,7 @@ fn encode_with(
 }
 
 /// `count` symbols after some fixed ones, with duplicates, aliases and a name of two length bytes.
-fn symbols(rule: Rule, count: usize) -> Vec<(u64, char, String)> {
+fn symbols(rule: Rule, count: usize) -> Vec<Listed> {
     let mut symbols = Vec::new();
     if rule == Rule::AbsolutePercpu {
         symbols.push((0, 'A', "fixed_percpu_data".to_string()));
@@ -208,7 +211,7 @@ fn aliases_share_address_and_size() {
 
 #[test]
 fn a_table_that_contradicts_itself_is_refused() {
-    let decode = |layout, change: &dyn Fn(&mut Vec<(u64, char, String)>)| {
+    let decode = |layout, change: &dyn Fn(&mut Vec<Listed>)| {
         let mut symbols = symbols(Rule::Relative, 600);
         change(&mut symbols);
         Kallsyms::decode(&encode(layout, Rule::Relative, &symbols).unwrap()).map(|_| ())

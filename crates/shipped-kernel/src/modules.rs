@@ -1,0 +1,293 @@
+//! The kernel's modules: their files, symbol tables and what they say of themselves.
+//!
+//! A module's symbol table is the order in which the kernel counts its symbols. Bias: a module is
+//! taken as its file is; two files of one name, or one that is damaged, are refused.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+use object::LittleEndian;
+use object::elf;
+use object::read::elf::FileHeader;
+use object::read::elf::SectionHeader;
+use object::read::elf::Sym;
+
+use crate::decompress;
+use crate::decompress::Compression;
+use crate::image::section_build_id;
+use crate::symvers::module_name;
+
+type Header = elf::FileHeader64<LittleEndian>;
+
+/// The ends of module files, by CONFIG_MODULE_COMPRESS_*.
+const ENDS: &[&str] = &[".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
+
+/// A kernel module as it is shipped.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// As the kernel names it (`kvm_intel`).
+    pub name: String,
+    /// The uncompressed file; a signature may follow the ELF data.
+    pub elf: Vec<u8>,
+    /// All sections, by index; the first is the empty one.
+    pub sections: Vec<ModuleSection>,
+    /// The symbol table, by index; the first is the empty one.
+    pub symbols: Vec<ModuleSymbol>,
+    /// Modules that have to be loaded before, as the kernel names them.
+    pub depends: Vec<String>,
+    /// The kernel that the module is for: release and some of its options.
+    pub vermagic: String,
+    /// The GNU build-id note, if there is one.
+    pub build_id: Option<Vec<u8>>,
+}
+
+/// A section of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleSection {
+    /// Its name.
+    pub name: String,
+    /// Whether it is part of the loaded module (SHF_ALLOC).
+    pub allocated: bool,
+}
+
+/// A symbol of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleSymbol {
+    /// Its name; that of a section or the first entry is empty.
+    pub name: String,
+    /// Offset in its section.
+    pub value: u64,
+    /// In bytes.
+    pub size: u64,
+    /// What it names.
+    pub kind: SymbolKind,
+    /// Who sees it.
+    pub binding: Binding,
+    /// Where it is defined.
+    pub section: SymbolSection,
+}
+
+/// What a symbol names (STT_*).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are ELF's")]
+pub enum SymbolKind {
+    NoType,
+    Object,
+    Function,
+    Section,
+    File,
+    Other,
+}
+
+/// Who sees a symbol (STB_*).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are ELF's")]
+pub enum Binding {
+    Local,
+    Global,
+    Weak,
+    Other,
+}
+
+/// Where a symbol is defined (SHN_*).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SymbolSection {
+    /// In the kernel or another module.
+    Undefined,
+    /// In this section of [`Module::sections`].
+    Index(usize),
+    /// In none: absolute, common, or one of the other special cases.
+    Special,
+}
+
+impl Module {
+    /// Reads a module's file, compressed or not.
+    ///
+    /// # Errors
+    /// [`Code::TargetIncomplete`] if it cannot be read or is not a module for x86-64.
+    pub fn read(path: &Path) -> Result<Self, Refusals> {
+        let name = path.display().to_string();
+        let data = fs::read(path)
+            .map_err(|error| refuse(Place::object(&name), format!("cannot be read: {error}")))?;
+        Self::parse(&name, data)
+    }
+
+    /// Reads a module from the bytes of its file; `name` is for messages.
+    ///
+    /// # Errors
+    /// [`Code::TargetIncomplete`] as for [`Module::read`].
+    pub fn parse(name: &str, data: Vec<u8>) -> Result<Self, Refusals> {
+        let refuse = |message: String| refuse(Place::object(name), message);
+        let elf = match Compression::of(&data) {
+            Some(compression) => decompress::decompress(compression, &data, data.len() * 4)
+                .map_err(|error| refuse(format!("cannot be decompressed: {error:#}")))?,
+            None => data,
+        };
+        parse_elf(elf).map_err(|error| refuse(format!("is not a readable module: {error:#}")))
+    }
+
+    /// Name of the section that a symbol is defined in, if it is in one.
+    pub fn section_name(&self, symbol: &ModuleSymbol) -> Option<&str> {
+        match symbol.section {
+            SymbolSection::Index(index) => Some(self.sections.get(index)?.name.as_str()),
+            SymbolSection::Undefined | SymbolSection::Special => None,
+        }
+    }
+
+    /// Whether the kernel keeps a symbol once the module has initialised (`is_core_symbol` in
+    /// kernel/module/kallsyms.c with KALLSYMS_ALL, which LIVEPATCH needs). Until then all that are
+    /// defined can be found.
+    pub fn is_core(&self, symbol: &ModuleSymbol) -> bool {
+        let SymbolSection::Index(index) = symbol.section else { return false };
+        let Some(section) = self.sections.get(index) else { return false };
+        // The loader drops these two, although they are marked as part of the module
+        // (`rewrite_section_headers` in kernel/module/main.c).
+        let is_dropped = matches!(section.name.as_str(), ".modinfo" | "__versions");
+        !symbol.name.is_empty()
+            && section.allocated
+            && !is_dropped
+            && !section.name.starts_with(".init")
+    }
+}
+
+fn refuse(place: Place, message: String) -> Refusals {
+    let hint = "give the modules (`/lib/modules/RELEASE`) of the linux-image package";
+    Refusal::new(Code::TargetIncomplete, place, message, hint).into()
+}
+
+fn parse_elf(elf: Vec<u8>) -> anyhow::Result<Module> {
+    let endian = LittleEndian;
+    let data = elf.as_slice();
+    let header = Header::parse(data)?;
+    anyhow::ensure!(
+        !header.is_big_endian()
+            && header.e_machine(endian) == elf::EM_X86_64
+            && header.e_type(endian) == elf::ET_REL,
+        "it is no relocatable file for x86-64"
+    );
+    let table = header.sections(endian, data)?;
+    let mut sections = Vec::with_capacity(table.len());
+    let mut modinfo: &[u8] = &[];
+    for section in table.iter() {
+        let name = std::str::from_utf8(table.section_name(endian, section)?)?.to_string();
+        if name == ".modinfo" {
+            modinfo = section.data(endian, data)?;
+        }
+        let allocated = section.sh_flags(endian).contains(elf::SHF_ALLOC);
+        sections.push(ModuleSection { name, allocated });
+    }
+    let symtab = table.symbols(endian, data, elf::SHT_SYMTAB)?;
+    let mut symbols = Vec::with_capacity(symtab.len());
+    for symbol in symtab.iter() {
+        let name = std::str::from_utf8(symtab.symbol_name(endian, symbol)?)?.to_string();
+        let place = symbol.st_shndx(endian);
+        let section = match place.index() {
+            Some(index) => SymbolSection::Index(usize::from(index)),
+            None if place == elf::SHN_UNDEF => SymbolSection::Undefined,
+            None => SymbolSection::Special,
+        };
+        symbols.push(ModuleSymbol {
+            name,
+            value: symbol.st_value(endian),
+            size: symbol.st_size(endian),
+            kind: match symbol.st_type() {
+                elf::STT_NOTYPE => SymbolKind::NoType,
+                elf::STT_OBJECT => SymbolKind::Object,
+                elf::STT_FUNC => SymbolKind::Function,
+                elf::STT_SECTION => SymbolKind::Section,
+                elf::STT_FILE => SymbolKind::File,
+                _ => SymbolKind::Other,
+            },
+            binding: match symbol.st_bind() {
+                elf::STB_LOCAL => Binding::Local,
+                elf::STB_GLOBAL => Binding::Global,
+                elf::STB_WEAK => Binding::Weak,
+                _ => Binding::Other,
+            },
+            section,
+        });
+    }
+    anyhow::ensure!(!symbols.is_empty(), "it has no symbol table");
+    let info = |key: &str| -> anyhow::Result<Option<&str>> {
+        let value = modinfo
+            .split(|&byte| byte == 0)
+            .find_map(|entry| entry.strip_prefix(key.as_bytes())?.strip_prefix(b"="));
+        Ok(value.map(std::str::from_utf8).transpose()?)
+    };
+    let required = |key: &str| {
+        info(key)?.ok_or_else(|| anyhow::anyhow!("it does not say its `{key}` in .modinfo"))
+    };
+    let name = required("name")?.to_string();
+    let vermagic = required("vermagic")?.to_string();
+    let depends = required("depends")?.split(',').filter(|name| !name.is_empty());
+    let depends = depends.map(module_name).collect();
+    let build_id = section_build_id(data)?;
+    Ok(Module { name, sections, symbols, depends, vermagic, build_id, elf })
+}
+
+/// Finds the file of a module under a modules directory (`/lib/modules/RELEASE`); `-` and `_` in
+/// names are the same. Directories are searched without following symbolic links: `build` and
+/// `source` are links to other trees.
+///
+/// # Errors
+/// [`Code::TargetIncomplete`] if there is none or more than one, or a directory cannot be read.
+pub fn find_module(directory: &Path, name: &str) -> Result<PathBuf, Refusals> {
+    let name = module_name(name);
+    let mut found = Vec::new();
+    let mut pending = vec![directory.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        search(&directory, &name, &mut pending, &mut found).map_err(|error| {
+            let place = Place::object(directory.display().to_string());
+            refuse(place, format!("cannot be searched for module `{name}`: {error}"))
+        })?;
+    }
+    found.sort();
+    let place = Place::object(&name);
+    match found.as_slice() {
+        [path] => Ok(path.clone()),
+        [] if is_built_in(directory, &name) => {
+            Err(refuse(place, "is built into this kernel; it is no module".to_string()))
+        }
+        [] => Err(refuse(place, format!("is not among the modules in `{}`", directory.display()))),
+        [first, second, ..] => {
+            let (first, second) = (first.display(), second.display());
+            Err(refuse(place, format!("is there twice: `{first}` and `{second}`")))
+        }
+    }
+}
+
+fn search(
+    directory: &Path,
+    name: &str,
+    pending: &mut Vec<PathBuf>,
+    found: &mut Vec<PathBuf>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            pending.push(entry.path());
+            continue;
+        }
+        let file = entry.file_name();
+        let stem = ENDS.iter().find_map(|end| file.to_str()?.strip_suffix(end));
+        if stem.is_some_and(|stem| module_name(stem) == name) {
+            found.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn is_built_in(directory: &Path, name: &str) -> bool {
+    // A package without the list only costs the better message.
+    let list = fs::read_to_string(directory.join("modules.builtin")).unwrap_or_default();
+    list.lines().filter_map(|line| line.strip_suffix(".ko")).any(|path| module_name(path) == name)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
