@@ -112,6 +112,12 @@ klp_disable() {
 # klp_unload BUILD: unloads a disabled patch; one that holds a reference on itself must stay.
 klp_unload() {
 	patch=$(name_of "$1")
+	# The kernel drops its own reference shortly after the patch's folder is gone.
+	tries=0
+	while [ "$(cat "/sys/module/$patch/refcnt")" != 0 ] && [ $tries -lt 20 ]; do
+		tries=$((tries + 1))
+		usleep 100000
+	done
 	if [ "$PINNED" = yes ]; then
 		fails rmmod "$patch"
 		[ -d "/sys/module/$patch" ] || wrong "$patch is gone"

@@ -54,6 +54,12 @@ while [ -e $patch ] && [ $tries -lt 600 ]; do
 done
 say "step echo 0 >$patch/enabled"
 show disabled
+# The kernel drops its own reference shortly after the folder is gone.
+tries=0
+while [ "$(cat /sys/module/@NAME@/refcnt)" != 0 ] && [ $tries -lt 20 ]; do
+	tries=$((tries + 1))
+	usleep 100000
+done
 if rmmod @NAME@; then
 	say "step rmmod @NAME@"
 else
