@@ -20,7 +20,8 @@ esac
 
 skipped=()
 
-# with_tool NAME COMMAND...: Debian 12's compiler comes without clippy and rustfmt.
+# with_tool NAME COMMAND...: runs it if cargo has NAME, which Debian packages on its own and which
+# is not needed to build or test anything.
 with_tool() {
   local name=$1
   shift
@@ -28,7 +29,8 @@ with_tool() {
     step "$name" "$@"
   else
     skipped+=("$name")
-    warn "==> SKIPPED: \`cargo $name\` is not installed"
+    warn "==> SKIPPED: \`cargo $name\` is not installed (Debian 13: rustfmt, rust-clippy;" \
+      "Debian 12: rustfmt-web, rust-web-clippy)"
   fi
 }
 
