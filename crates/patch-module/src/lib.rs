@@ -102,7 +102,7 @@ pub fn build(
     kbuild::lay_out(&directory, &core, module)?;
     let file = kbuild::make(&directory, target, module.name, jobs, log)?;
     let data = fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    intermediate::check(&data, module.name, module.functions)?;
+    intermediate::check(&data, module.name, module.functions, module.klp_objects)?;
     Ok(file)
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -46,11 +47,19 @@ fn prepared(dir: &Path, depth: usize, found: &mut Vec<(SystemTime, PathBuf)>) {
         }
     } else if depth > 0 {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            // What a run is still preparing is no kernel yet.
+            let temporary = entry.file_name() == "tmp";
+            if !temporary && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 prepared(&entry.path(), depth - 1, found);
             }
         }
     }
+}
+
+/// Says why nothing is tested; not by `eprintln!`, which the test runner hides when a test passes.
+fn skip(reason: &str) {
+    let _ =
+        writeln!(std::io::stderr(), "SKIPPED (KPATCH_TEST_OBJECT_DIR names a kernel): {reason}");
 }
 
 fn kernel() -> Option<Kernel> {
@@ -60,10 +69,8 @@ fn kernel() -> Option<Kernel> {
             let mut found = Vec::new();
             prepared(&cache_dir(), 3, &mut found);
             let Some((_, newest)) = found.into_iter().max() else {
-                eprintln!(
-                    "SKIPPED: no prepared kernel in `{}`: set KPATCH_TEST_OBJECT_DIR",
-                    cache_dir().display()
-                );
+                let cache = cache_dir();
+                skip(&format!("no prepared kernel in `{}`", cache.display()));
                 return None;
             };
             newest
@@ -77,7 +84,7 @@ fn kernel() -> Option<Kernel> {
         .collect();
     let compiler = values["CC_VERSION_TEXT"].split(' ').next().unwrap().to_owned();
     if Command::new(&compiler).arg("--version").output().is_err() {
-        eprintln!("SKIPPED: no `{compiler}`, which the kernel was built with");
+        skip(&format!("no `{compiler}`, which the kernel was built with"));
         return None;
     }
     let release = fs::read_to_string(object_dir.join("include/config/kernel.release")).unwrap();

@@ -6,8 +6,8 @@
 //! Linux 5.4. What follows is the kernel's and its size depends on the configuration: hence the
 //! strides come from the glue, which asserts the offsets used here.
 //!
-//! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h) (from Linux 7.0 on
-//! partly in `livepatch_external.h`)
+//! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h) (newer
+//! kernels have a part of it in `livepatch_external.h`)
 
 use core::ffi::c_char;
 use core::ffi::c_ulong;
