@@ -11,11 +11,14 @@
 pub mod livepatch;
 mod model;
 mod read;
+mod retain;
 mod write;
 
 pub use model::*;
 pub use read::ReadError;
 pub use read::read;
+pub use retain::RetainError;
+pub use retain::retain;
 pub use write::write;
 
 /// `sh_flags` bit of a relocation section that the kernel's livepatch core applies
