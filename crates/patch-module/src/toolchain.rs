@@ -70,10 +70,20 @@ impl Places {
         }
     }
 
-    /// The compilers to try, best first, each once.
+    /// Where a compiler is that is named as one names it to a shell: compilers run in a directory of
+    /// their own.
+    fn resolve(&self, named: &Path) -> PathBuf {
+        if named.components().count() == 1 {
+            let found = self.path.iter().map(|dir| dir.join(named)).find(|file| file.is_file());
+            return found.unwrap_or_else(|| named.to_owned());
+        }
+        std::path::absolute(named).unwrap_or_else(|_| named.to_owned())
+    }
+
+    /// The compilers to try, best first.
     fn compilers(&self) -> Vec<PathBuf> {
         if let Some(chosen) = &self.chosen {
-            return vec![chosen.clone()];
+            return vec![self.resolve(chosen)];
         }
         let mut all = Vec::new();
         all.extend(self.path.iter().map(|dir| dir.join("rustc")).find(|file| file.is_file()));
@@ -276,5 +286,10 @@ mod tests {
         let (found, rejected) = find(&places, &fixture.log);
         assert_eq!(found, []);
         assert_eq!(rejected[0].rustc, chosen);
+
+        // By its name alone, as on a command line.
+        let path = vec![fixture.path("none"), chosen.parent().unwrap().to_owned()];
+        let places = Places { chosen: Some("rustc".into()), path, ..fixture.places() };
+        assert_eq!(find(&places, &fixture.log).1[0].rustc, chosen);
     }
 }
