@@ -1,10 +1,10 @@
 //! Wraps diff objects, the C glue and the Rust core into an intermediate kernel module: one that has
 //! everything but livepatch relocations.
 //!
-//! Phases, one file each: [`toolchain`] finds a rustc with the sources of its `core`,
-//! [`core_library`] compiles that `core` for the kernel (once, cached), [`core_object`] compiles the
-//! in-kernel core and proves that it needs nothing else, [`kbuild`] links the module with the
-//! kernel's own makefiles, [`intermediate`] checks the result.
+//! Phases, one file each: `toolchain` finds a rustc with the sources of its `core`,
+//! `core_library` compiles that `core` for the kernel (once, cached), `core_object` compiles the
+//! in-kernel core and proves that it needs nothing else, `kbuild` links the module with the
+//! kernel's own makefiles, `intermediate` checks the result.
 //!
 //! This is the freestanding way: it serves kernels with and without Rust support, because
 //! distributions ship no Rust metadata.
