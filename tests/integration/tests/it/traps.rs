@@ -72,9 +72,9 @@ fn killed(suite: &Suite) -> Result<()> {
         if kill_after(&target, &out, Duration::from_millis(millis))? {
             unfinished += 1;
         }
-        let after = tree::fingerprint(&source)?;
-        ensure!(before == after, "changed: {:?}", tree::differences(&before, &after));
     }
+    let after = tree::fingerprint(&source)?;
+    ensure!(before == after, "changed: {:?}", tree::differences(&before, &after));
     ensure!(unfinished > 0, "no run was killed in the middle");
     let module = module(&target, &dir.join("out"))?;
     let after = tree::fingerprint(&source)?;
