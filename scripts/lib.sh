@@ -95,7 +95,7 @@ apt_as_root() {
   else
     cat "$log" >&2
     rm -f "$log"
-    return 1
+    die "\`apt-get $*\` failed: see above"
   fi
 }
 

@@ -83,11 +83,8 @@ install() {
   [ -n "$missing" ] || return 0
   update_lists
   # shellcheck disable=SC2086 # one word per package
-  step "install$(printf ' %s' $missing)" install_now $missing
-}
-install_now() {
-  apt_as_root install --no-install-recommends --no-remove "$@" ||
-    die "apt could not install $*: see above"
+  step "install $(paste -sd ' ' <<<"$missing")" apt_as_root \
+    install --no-install-recommends --no-remove $missing
 }
 
 check_system() {
