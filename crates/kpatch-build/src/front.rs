@@ -27,7 +27,6 @@ use crate::outcome::Usage;
 use crate::patch_file;
 use crate::patch_file::Patch;
 use crate::prepare;
-use crate::prepare::DriftCheck;
 use crate::prepare::Prepared;
 use crate::prepare::Shipped;
 use crate::progress::Progress;
@@ -87,15 +86,13 @@ pub fn run(
     context: &Context<'_>,
     tree: &SourceTree,
     shipped: &Shipped,
-    drift: DriftCheck<'_>,
     patches: &[Patch],
 ) -> Result<Front> {
     let Context { cache, work, jobs, log, progress } = *context;
     let applied = apply::apply(&tree.root, patches)?;
     applied.notes.iter().for_each(|note| progress.note(note));
     let farms = progress.step("link the source tree", || Farms::open(cache, tree))?;
-    let prepared =
-        prepare::prepare(cache, tree, &farms.base(), shipped, drift, jobs, log, progress)?;
+    let prepared = prepare::prepare(cache, tree, &farms.base(), shipped, jobs, log, progress)?;
     let database = CompileDatabase::load(&prepared.database())?;
     let config = fs::read_to_string(prepared.objects.join(".config"))?;
     let units = units(&database, tree, &applied, &config, progress)?;

@@ -14,6 +14,8 @@ use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
+use shipped_kernel::config;
+use shipped_kernel::config::Config;
 use tool_run::ToolFailed;
 use tool_run::ToolLog;
 
@@ -52,19 +54,15 @@ pub struct Prepared {
     dir: PathBuf,
 }
 
-/// Says what differs between the shipped configuration (first) and the prepared one.
-pub type DriftCheck<'a> = &'a dyn Fn(&str, &str) -> Result<(), Refusals>;
-
 /// Prepares an object directory for `shipped`, or finds it in the cache.
 ///
 /// # Errors
-/// `CompilerMismatch`; what `drift` refuses; `PrepareFailed` when kbuild fails; I/O errors.
+/// `CompilerMismatch`; `ConfigDrift` when a tool is missing or another; `PrepareFailed` when kbuild fails; I/O errors.
 pub fn prepare(
     cache: &Cache,
     tree: &SourceTree,
     farm: &Path,
     shipped: &Shipped,
-    drift: DriftCheck<'_>,
     jobs: usize,
     log: &ToolLog,
     progress: &Progress,
@@ -80,6 +78,7 @@ pub fn prepare(
     let config =
         String::from_utf8(read(&shipped.config)?).context("the configuration is no text")?;
     let symvers = read(&shipped.symvers)?;
+    let shipped_config = Config::parse(&shipped.config.display().to_string(), &config)?;
     let compiler = toolchain::find_compiler(&config, &shipped.config)?;
     let key = ContentKey::new("prepared objects 1")
         .part(&tree.key)
@@ -106,20 +105,45 @@ pub fn prepare(
     progress.step("configure the source as shipped", || {
         prepared.run(prepared.make(jobs).arg("olddefconfig"), log)
     })?;
-    let check = || -> Result<()> {
-        Ok(drift(&config, &fs::read_to_string(prepared.objects.join(".config"))?)?)
-    };
-    check()?;
+    refuse_drift(&shipped_config, &prepared)?;
     progress.step("prepare the object directory", || {
         prepared.run(prepared.make(jobs).args(["prepare", "modules_prepare"]), log)
     })?;
-    check()?;
+    refuse_drift(&shipped_config, &prepared)?;
     progress.step("read the compile commands", || {
         let output = dir.join("dry-run");
         CompileDatabase::create(prepared.make(jobs), farm, &output, &prepared.database(), log)
     })?;
     cache.write_whole(&dir.join(COMPLETE), b"")?;
     Ok(prepared)
+}
+
+/// How many changed options a refusal lists.
+const MOST_DRIFTS: usize = 12;
+
+/// Refuses a prepared configuration that is not the shipped one: a tool that is missing drops
+/// options in silence, and with them functions and members of structures.
+fn refuse_drift(shipped: &Config, prepared: &Prepared) -> Result<(), Refusals> {
+    let file = prepared.objects.join(".config");
+    let changes = config::drift(shipped, &Config::read(&file)?);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut message = format!("{} options are not as the kernel was built with:", changes.len());
+    for change in changes.iter().take(MOST_DRIFTS) {
+        message.push_str(&format!("\n  {change}"));
+    }
+    if changes.len() > MOST_DRIFTS {
+        message.push_str("\n  …");
+    }
+    let hint = match config::missing_package(&changes) {
+        Some(package) => format!("install package `{package}` (and have it on PATH)"),
+        None => "source and configuration must be of one version, and the tools that the kernel \
+                 was built with must be on PATH"
+            .to_owned(),
+    };
+    let place = Place::file(file.display().to_string());
+    Err(Refusal::new(Code::ConfigDrift, place, message, hint).into())
 }
 
 /// Written last: without it a directory is what a killed run left.
@@ -163,7 +187,11 @@ impl Prepared {
         Ok(output.status.success())
     }
 
-    fn lock(&self) -> Result<cache::Lock> {
+    /// Keeps other runs from making files in this directory.
+    ///
+    /// # Errors
+    /// When the lock cannot be had.
+    pub fn lock(&self) -> Result<cache::Lock> {
         cache::lock(&self.dir.with_extension("lock"))
     }
 
