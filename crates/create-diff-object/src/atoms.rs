@@ -188,7 +188,8 @@ fn named_pieces(
             }
         }
         let floor = pieces.last().map_or(0, |last| last.end);
-        let before = padding.get(&id).and_then(|starts| starts.range(floor..=symbol.value).next_back());
+        let before =
+            padding.get(&id).and_then(|starts| starts.range(floor..=symbol.value).next_back());
         let start = match before {
             // Padding is at most a few instructions; anything farther belongs to another function.
             Some(start) if executable && symbol.value - start <= 64 => *start,

@@ -1,5 +1,7 @@
 //! Refuses what cannot be patched safely. All reasons are collected, so that a user sees them at once.
 
+use std::cell::OnceCell;
+
 use kpatch_elf::Binding;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
@@ -33,8 +35,8 @@ pub struct Checked<'a> {
     pub correlation: &'a Correlation,
     /// What goes into the patch.
     pub selection: &'a Selection,
-    /// Where symbols of the patched object are in the source.
-    pub lines: &'a Lines,
+    /// Where symbols of the patched object are in the source; read when the first refusal asks.
+    pub lines: OnceCell<Lines>,
 }
 
 /// Every reason against the selection.
@@ -64,7 +66,8 @@ impl Checked<'_> {
             place = place.symbol(name);
         }
         let id = self.patched.atoms[atom].symbols.first();
-        if let Some((file, line)) = id.and_then(|id| self.lines.of_symbol(self.patched.object, *id)) {
+        let lines = self.lines.get_or_init(|| Lines::read(self.patched.object));
+        if let Some((file, line)) = id.and_then(|id| lines.of_symbol(self.patched.object, *id)) {
             place.file = Some(file);
             place.line = Some(line);
         }
@@ -146,7 +149,9 @@ fn has_ftrace_entry(side: &Side<'_>, function: AtomId) -> bool {
             Target::Extern(symbol) => side.object[symbol].name.as_str(),
             _ => "",
         };
-        name == "__fentry__" && reference.offset >= origin && reference.offset - origin <= FENTRY_WITHIN
+        name == "__fentry__"
+            && reference.offset >= origin
+            && reference.offset - origin <= FENTRY_WITHIN
     })
 }
 

@@ -148,7 +148,9 @@ impl<'a> Comparison<'a> {
             // A reference into the middle of a string means the rest of it.
             (AtomKind::String, AtomKind::String) => {
                 let rest = |side: &Side<'a>, atom, at: i64| {
-                    usize::try_from(at).ok().and_then(|at| side.bytes(atom).get(at..).map(<[u8]>::to_vec))
+                    usize::try_from(at)
+                        .ok()
+                        .and_then(|at| side.bytes(atom).get(at..).map(<[u8]>::to_vec))
                 };
                 let rests = (rest(self.original, o, a), rest(self.patched, p, b));
                 rests.0.is_some() && rests.0 == rests.1

@@ -136,10 +136,7 @@ fn globals<'a>(side: &'a Side<'_>) -> BTreeMap<&'a str, AtomId> {
 }
 
 /// Named pieces that are still free, by kind and name without numbers.
-fn groups(
-    side: &Side<'_>,
-    free: impl Fn(AtomId) -> bool,
-) -> BTreeMap<(bool, String), Vec<AtomId>> {
+fn groups(side: &Side<'_>, free: impl Fn(AtomId) -> bool) -> BTreeMap<(bool, String), Vec<AtomId>> {
     let mut map: BTreeMap<(bool, String), Vec<AtomId>> = BTreeMap::new();
     for (id, atom) in side.atoms.iter() {
         let name = side.name(id);

@@ -44,10 +44,7 @@ use crate::symbols::Wanted;
 ///
 /// # Errors
 /// Every reference that `symbols` cannot resolve.
-pub fn emit(
-    difference: &Difference<'_>,
-    symbols: &dyn Symbols,
-) -> Result<ObjectFile, Refusals> {
+pub fn emit(difference: &Difference<'_>, symbols: &dyn Symbols) -> Result<ObjectFile, Refusals> {
     let mut emitter = Emitter {
         difference,
         symbols,
@@ -385,7 +382,10 @@ impl Emitter<'_> {
             let function = aliases.into_iter().find_map(|symbol| {
                 let local = symbol.binding == Binding::Local;
                 let wanted = Wanted { name: &symbol.name, defined_here: true, local };
-                self.symbols.patched_function(wanted).map_err(|r| first_refusal.get_or_insert(r).clone()).ok()
+                self.symbols
+                    .patched_function(wanted)
+                    .map_err(|r| first_refusal.get_or_insert(r).clone())
+                    .ok()
             });
             match (function, first_refusal) {
                 (Some(function), _) => records.push((function, *id)),

@@ -27,13 +27,14 @@ pub mod side;
 pub mod symbols;
 pub mod tables;
 
+use std::cell::OnceCell;
+
 use kpatch_elf::Binding;
 use kpatch_elf::ObjectFile;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
 use correlate::Correlation;
-use lines::Lines;
 use select::Selection;
 use side::Side;
 
@@ -57,20 +58,6 @@ pub fn compare_objects<'a>(
     original: &'a ObjectFile,
     patched: &'a ObjectFile,
 ) -> Result<Difference<'a>, Refusals> {
-    let lines = Lines::default();
-    compare_with_lines(name, original, patched, &lines)
-}
-
-/// As [`compare_objects`], with source lines of the patched object for messages.
-///
-/// # Errors
-/// As [`compare_objects`].
-pub fn compare_with_lines<'a>(
-    name: &'a str,
-    original: &'a ObjectFile,
-    patched: &'a ObjectFile,
-    lines: &Lines,
-) -> Result<Difference<'a>, Refusals> {
     let original = Side::new(name, original)?;
     let patched = Side::new(name, patched)?;
     let correlation = correlate::correlate(&original, &patched);
@@ -81,7 +68,7 @@ pub fn compare_with_lines<'a>(
         patched: &patched,
         correlation: &correlation,
         selection: &selection,
-        lines,
+        lines: OnceCell::new(),
     });
     Refusals::none_or(refusals, ())?;
     Ok(Difference { name, patched, original, correlation, selection })

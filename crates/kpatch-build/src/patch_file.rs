@@ -87,7 +87,7 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Patch, Refusals> {
     let mut parser = Parser { name, lines: split_lines(text), at: 0, refusals: Vec::new() };
     let files = parser.files()?;
     if files.is_empty() && parser.refusals.is_empty() {
-        return Err(parser.malformed(0, "no change found in it").into());
+        return Err(parser.malformed(0, "no change found in it"));
     }
     let mut refusals = parser.refusals;
     for file in &files {
@@ -121,9 +121,8 @@ fn refused_kind(path: &Path, place: Place) -> Option<Refusal> {
         Some(Refusal::new(code, place.clone(), format!("`{text}` is {what}"), hint))
     };
     let only_c = "a livepatch replaces C functions: change the callers in C instead";
-    if name.starts_with("Kconfig") || matches!(&*name, "Makefile" | "Kbuild" | ".config") {
-        refuse(Code::TouchesBuildFile, "part of the build system", only_c)
-    } else if name.starts_with("Makefile.") || name.starts_with("Kbuild.") {
+    let build = ["Makefile.", "Kbuild.", "Kconfig"].iter().any(|start| name.starts_with(start));
+    if build || matches!(&*name, "Makefile" | "Kbuild" | ".config") {
         refuse(Code::TouchesBuildFile, "part of the build system", only_c)
     } else if NOT_KERNEL.iter().any(|dir| path.starts_with(dir)) {
         let hint = "this code runs before or outside the kernel: it needs a new kernel";
@@ -151,13 +150,13 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn malformed(&self, at: usize, what: impl Into<String>) -> Refusal {
+    fn malformed(&self, at: usize, what: impl Into<String>) -> Refusals {
         let place = Place::file(self.name).line(at as u32 + 1);
         let hint = "make the patch with `git diff` or `diff -Nurp a b`, to be applied with -p1";
-        Refusal::new(Code::PatchMalformed, place, what, hint)
+        Refusal::new(Code::PatchMalformed, place, what, hint).into()
     }
 
-    fn files(&mut self) -> Result<Vec<FilePatch>, Refusal> {
+    fn files(&mut self) -> Result<Vec<FilePatch>, Refusals> {
         let mut files = Vec::new();
         while self.at < self.lines.len() {
             let line = self.lines[self.at];
@@ -199,7 +198,7 @@ impl Parser<'_> {
         self.refusals.push(Refusal::new(Code::AddsOrRemovesFile, place, message, hint));
     }
 
-    fn file(&mut self) -> Result<Option<FilePatch>, Refusal> {
+    fn file(&mut self) -> Result<Option<FilePatch>, Refusals> {
         let header = self.at;
         let old = self.path(header)?;
         let new = self.path(header + 1)?;
@@ -231,7 +230,7 @@ impl Parser<'_> {
     }
 
     /// The path of a `---` or `+++` line; `None` for `/dev/null`.
-    fn path(&self, at: usize) -> Result<Option<PathBuf>, Refusal> {
+    fn path(&self, at: usize) -> Result<Option<PathBuf>, Refusals> {
         let text = std::str::from_utf8(&self.lines[at][4..])
             .map_err(|_| self.malformed(at, "a file name that is not UTF-8"))?;
         let text = text.trim_end_matches(['\n', '\r']);
@@ -256,7 +255,7 @@ impl Parser<'_> {
         Ok(Some(rest))
     }
 
-    fn hunk(&mut self) -> Result<Hunk, Refusal> {
+    fn hunk(&mut self) -> Result<Hunk, Refusals> {
         let header = self.at;
         let (old_start, mut old_left, new_start, mut new_left) = hunk_header(self.lines[header])
             .ok_or_else(|| self.malformed(header, "a hunk header that cannot be read"))?;
@@ -304,7 +303,7 @@ impl Parser<'_> {
     }
 
     /// `\ No newline at end of file` is about the line before it.
-    fn no_newline(&mut self, lines: &mut [HunkLine]) -> Result<(), Refusal> {
+    fn no_newline(&mut self, lines: &mut [HunkLine]) -> Result<(), Refusals> {
         let Some(HunkLine::Context(text) | HunkLine::Removed(text) | HunkLine::Added(text)) =
             lines.last_mut()
         else {

@@ -80,7 +80,7 @@ pub fn prepare(
     let symvers = read(&shipped.symvers)?;
     let shipped_config = Config::parse(&shipped.config.display().to_string(), &config)?;
     let compiler = toolchain::find_compiler(&config, &shipped.config)?;
-    let key = ContentKey::new("prepared objects 1")
+    let key = ContentKey::new("prepared objects 2")
         .part(&tree.key)
         .part(&config)
         .part(&symvers)
@@ -112,7 +112,11 @@ pub fn prepare(
     refuse_drift(&shipped_config, &prepared)?;
     progress.step("read the compile commands", || {
         let output = dir.join("dry-run");
-        CompileDatabase::create(prepared.make(jobs), farm, &output, &prepared.database(), log)
+        let mut make = prepared.make(jobs);
+        // The distribution's key exists only where it builds its kernels; without one there is no
+        // recipe for what certs/ and therefore vmlinux are made of. kbuild can make a default one.
+        make.arg("CONFIG_MODULE_SIG_KEY=certs/signing_key.pem");
+        CompileDatabase::create(make, farm, &output, &prepared.database(), log)
     })?;
     cache.write_whole(&dir.join(COMPLETE), b"")?;
     Ok(prepared)

@@ -8,6 +8,7 @@ use anyhow::Result;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
 
 /// Variables by which a user's environment would change what make and the compiler do.
 const FOREIGN: [&str; 30] = [
@@ -68,7 +69,7 @@ pub struct Compiler {
 /// # Errors
 /// `CompilerMismatch` when it is not installed or is of another version; `TargetIncomplete` when
 /// the configuration names none.
-pub fn find_compiler(config: &str, config_file: &Path) -> Result<Compiler, Refusal> {
+pub fn find_compiler(config: &str, config_file: &Path) -> Result<Compiler, Refusals> {
     let place = Place::file(config_file.display().to_string());
     let wanted = config
         .lines()
@@ -78,7 +79,7 @@ pub fn find_compiler(config: &str, config_file: &Path) -> Result<Compiler, Refus
     let Some((wanted, name)) = wanted else {
         let message = "the configuration names no compiler (CONFIG_CC_VERSION_TEXT)";
         let hint = "name the shipped kernel's configuration with `--config`";
-        return Err(Refusal::new(Code::TargetIncomplete, place, message, hint));
+        return Err(Refusal::new(Code::TargetIncomplete, place, message, hint).into());
     };
     let package = name.strip_prefix("x86_64-linux-gnu-").unwrap_or(name);
     let refuse = |found: &str| {
@@ -86,7 +87,7 @@ pub fn find_compiler(config: &str, config_file: &Path) -> Result<Compiler, Refus
             "the kernel was built by another compiler\n  kernel: {wanted}\n  here:   {found}"
         );
         let hint = format!("install package `{package}` in the version that built the kernel");
-        Refusal::new(Code::CompilerMismatch, place.clone(), message, hint)
+        Refusals::from(Refusal::new(Code::CompilerMismatch, place.clone(), message, hint))
     };
     match first_line(name) {
         Some(found) if found == wanted => {
@@ -120,7 +121,7 @@ fn first_line(tool: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn find(text: &str) -> Result<Compiler, Refusal> {
+    fn find(text: &str) -> Result<Compiler, Refusals> {
         let config = format!("CONFIG_X=y\nCONFIG_CC_VERSION_TEXT=\"{text}\"\n");
         find_compiler(&config, Path::new("config"))
     }
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn refuses_another_version_and_shows_both() {
-        let refusal = find("cc (Debian 1.0) 1.0").unwrap_err();
+        let refusal = find("cc (Debian 1.0) 1.0").unwrap_err().0.remove(0);
         assert_eq!(refusal.code, Code::CompilerMismatch);
         assert!(refusal.message.contains("cc (Debian 1.0) 1.0"), "{refusal}");
         assert!(refusal.message.contains(&first_line("cc").unwrap()), "{refusal}");
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn names_the_package_of_a_missing_compiler() {
-        let refusal = find("x86_64-linux-gnu-gcc-99 (Debian 99) 99").unwrap_err();
+        let refusal = find("x86_64-linux-gnu-gcc-99 (Debian 99) 99").unwrap_err().0.remove(0);
         assert_eq!(refusal.code, Code::CompilerMismatch);
         assert!(refusal.hint.contains("`gcc-99`"), "{refusal}");
     }

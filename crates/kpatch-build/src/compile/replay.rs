@@ -43,7 +43,7 @@ pub(super) fn cached(
     prepared: &Prepared,
     unit: &TranslationUnit,
 ) -> Result<PathBuf> {
-    let mut key = ContentKey::new("original object 1").part(&prepared.key).part(&unit.object);
+    let mut key = ContentKey::new("original object 2").part(&prepared.key).part(&unit.object);
     for argument in unit.arguments.iter().map(String::as_str).chain(OURS) {
         key = key.part(argument);
     }
@@ -70,8 +70,9 @@ pub(super) fn command(
     let (last, flags) = rest.split_last().context("a compiler command without a file")?;
     let mut command = toolchain::command(compiler);
     command.current_dir(&prepared.objects).args(flags).args(OURS);
-    // Debug information names the user's files, the same in every run.
+    // Debug information names the user's files, and is the same in every run and cache.
     command.arg(format!("-fdebug-prefix-map={root}={}", text(source)?));
+    command.arg(format!("-fdebug-prefix-map={}=.", text(&prepared.objects)?));
     command.arg(last);
     Ok(command)
 }

@@ -78,9 +78,9 @@ fn recipe(line: &str, prefix: &str) -> Option<Recipe> {
         let objects = list.split_whitespace().map(|object| format!("{pattern}{object}"));
         return Some(Recipe::Vmlinux(objects.collect()));
     }
-    if let Some((_, rest)) = body.split_once("/lib.a; ") {
+    if let Some((_, rest)) = body.split_once("/lib.a; ar ") {
         let (command, _) = rest.split_once(';')?;
-        let mut words = command.split_whitespace().skip(2);
+        let mut words = command.split_whitespace().skip(1);
         // The EFI stub's archive holds copies (`.stub.o`) and goes into the boot wrapper.
         words.next().filter(|archive| archive.ends_with("lib.a"))?;
         return Some(Recipe::Vmlinux(words.map(str::to_owned).collect()));
@@ -139,10 +139,10 @@ mod tests {
             "set -e;  trap; printf '%s\\n'   b.o ../e/c.o | awk '!x[$0]++ { print(\"d/\"$0) }' > \
              d/m-b.mod; printf '%s\\n' 'savedcmd_d/m-b.mod := x' > d/.m-b.mod.cmd"
                 .to_owned(),
-            "set -e;  trap; rm -f d/built-in.a;  printf \"d/%s \" a.o sub/built-in.a | xargs ar \
+            "set -e;  trap 'rm -f d/built-in.a; x' HUP; rm -f d/built-in.a;  printf \"d/%s \" a.o sub/built-in.a | xargs ar \
              cDPrST d/built-in.a; printf '%s\\n' 'savedcmd"
                 .to_owned(),
-            "set -e;  trap; rm -f d/lib.a; ar cDPrsT d/lib.a d/lib.o; printf 'x'".to_owned(),
+            "set -e;  trap 'rm -f d/lib.a; trap - HUP' HUP; rm -f d/lib.a; ar cDPrsT d/lib.a d/lib.o; printf 'x'".to_owned(),
         ]
         .join("\n");
         let units = read(&text, Path::new("/s")).unwrap();

@@ -1,0 +1,175 @@
+//! Diffs all pairs of objects and writes what goes into the patch. Two passes: what one object
+//! defines anew, the others may refer to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::Result;
+use kpatch_elf::ObjectFile;
+use kpatch_elf::ReadError;
+use kpatch_elf::livepatch::VMLINUX;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+use rayon::prelude::*;
+
+use crate::compile::CompiledPair;
+use crate::compile_database::Owner;
+use crate::outcome::NothingChanged;
+use crate::resolve::Knowledge;
+use crate::target::Target;
+
+/// One object of the patch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiffObject {
+    /// The object of the kernel that it was made from (`fs/proc/cmdline.o`).
+    pub name: String,
+    /// The object whose functions it replaces: `vmlinux` or a module.
+    pub patches: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Functions that replace one of the kernel.
+    pub changed: Vec<String>,
+    /// Functions that the kernel does not have.
+    pub new: Vec<String>,
+}
+
+/// The name by which livepatch knows what an object is linked into.
+fn patched_object(owner: &Owner) -> &str {
+    match owner {
+        Owner::Vmlinux => VMLINUX,
+        Owner::Module { name, .. } => name,
+    }
+}
+
+struct Loaded<'a> {
+    pair: &'a CompiledPair,
+    original: ObjectFile,
+    patched: ObjectFile,
+}
+
+/// Diffs `pairs` and writes an object for each that changed into `directory`. The result is sorted by
+/// patched object, vmlinux first, as the module link wants it.
+///
+/// # Errors
+/// All refusals of all objects; [`NothingChanged`] when no function of the kernel is replaced.
+pub fn diff(
+    pairs: &[CompiledPair],
+    target: &Target,
+    source: &Path,
+    directory: &Path,
+) -> Result<Vec<DiffObject>> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create `{}`", directory.display()))?;
+    let loaded = pairs.par_iter().map(load).collect::<Result<Vec<_>>>()?;
+    let differences = all_or_refusals(loaded.par_iter().map(|loaded| {
+        let Loaded { pair, original, patched } = loaded;
+        let name = pair.unit.object.as_str();
+        let found = create_diff_object::compare_objects(name, original, patched);
+        found.map(|difference| (*pair, difference))
+    }))?;
+    let mut changed: Vec<_> = differences.iter().filter(|(_, d)| !d.is_empty()).collect();
+    if changed.iter().all(|(_, d)| d.changed_functions().is_empty()) {
+        return Err(NothingChanged.into());
+    }
+    changed.sort_by_key(|(pair, _)| {
+        let object = patched_object(&pair.unit.owner);
+        (object != VMLINUX, object, &pair.unit.object)
+    });
+
+    let owners: Vec<Owner> = changed.iter().map(|(pair, _)| pair.unit.owner.clone()).collect();
+    let mut knowledge = Knowledge::new(target, source, &owners)?;
+    for (pair, difference) in &changed {
+        let object = patched_object(&pair.unit.owner).to_owned();
+        let names = difference.new_globals().into_iter().map(str::to_owned);
+        knowledge.new_globals.entry(object).or_default().extend(names);
+    }
+    let emitted = all_or_refusals(changed.par_iter().map(|(pair, difference)| {
+        difference.emit(&knowledge.of(&pair.unit.owner)).map(|object| (*pair, difference, object))
+    }))?;
+    let mut written = Vec::new();
+    let mut names = BTreeSet::new();
+    for (pair, difference, object) in emitted {
+        let path = directory.join(file_name(&pair.unit.object, &mut names));
+        let bytes = kpatch_elf::write(&object)
+            .with_context(|| format!("cannot write the diff of `{}`", pair.unit.object))?;
+        fs::write(&path, bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        written.push(DiffObject {
+            name: pair.unit.object.clone(),
+            patches: patched_object(&pair.unit.owner).to_owned(),
+            path,
+            changed: owned(difference.changed_functions()),
+            new: owned(difference.new_functions()),
+        });
+    }
+    Ok(written)
+}
+
+/// Collects results in order, or the refusals of all that were refused.
+fn all_or_refusals<T: Send>(
+    results: impl IndexedParallelIterator<Item = Result<T, Refusals>>,
+) -> Result<Vec<T>, Refusals> {
+    let results: Vec<Result<T, Refusals>> = results.collect();
+    let mut values = Vec::new();
+    let mut refusals = Vec::new();
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(Refusals(more)) => refusals.extend(more),
+        }
+    }
+    Refusals::none_or(refusals, values)
+}
+
+fn load(pair: &CompiledPair) -> Result<Loaded<'_>> {
+    let original = read(pair, &pair.original)?;
+    let patched = read(pair, &pair.patched)?;
+    Ok(Loaded { pair, original, patched })
+}
+
+fn read(pair: &CompiledPair, path: &Path) -> Result<ObjectFile> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    match kpatch_elf::read(&bytes) {
+        Ok(object) => Ok(object),
+        Err(error @ (ReadError::Bitcode | ReadError::Foreign(_))) => Err(Refusal::new(
+            Code::NotMachineCode,
+            Place::object(&pair.unit.object),
+            error.to_string(),
+            "kernels built with LTO or for another machine are not supported",
+        )
+        .into()),
+        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    }
+}
+
+/// A flat, unique file name for the diff of an object.
+fn file_name(object: &str, taken: &mut BTreeSet<String>) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let stem: String = object.trim_end_matches(".o").chars().map(plain).collect();
+    let mut name = format!("diff-{stem}.o");
+    let mut number = 1;
+    while !taken.insert(name.clone()) {
+        number += 1;
+        name = format!("diff-{stem}-{number}.o");
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_flat_and_unique() {
+        let mut taken = BTreeSet::new();
+        let object = "arch/x86/kvm/../../../virt/kvm/kvm_main.o";
+        assert_eq!(file_name(object, &mut taken), "diff-arch-x86-kvm----------virt-kvm-kvm_main.o");
+        assert_eq!(file_name("a.b.o", &mut taken), "diff-a-b.o");
+        assert_eq!(file_name("a-b.o", &mut taken), "diff-a-b-2.o");
+    }
+}

@@ -1,0 +1,79 @@
+//! Links diff objects, glue and core into a module, converts and verifies it, and puts it where the
+//! user wants it, whole or not at all.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::Result;
+use patch_module::KernelOptions;
+use patch_module::PatchModule;
+use tool_run::ToolLog;
+
+use crate::diff::DiffObject;
+use crate::prepare::Prepared;
+use crate::target::Target;
+
+/// What the module is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it replaces all earlier patches.
+    pub replace: bool,
+}
+
+/// Whether a patch has functions that the kernel does not know. Its stack check watches only the
+/// functions that it redirects, so a task may still sleep in a new one when the patch is disabled:
+/// such a module must stay.
+pub fn must_stay(objects: &[DiffObject]) -> bool {
+    objects.iter().any(|object| !object.new.is_empty())
+}
+
+/// Builds the intermediate module.
+///
+/// # Errors
+/// Refusals of the module's gates; tool failures.
+pub fn link(
+    objects: &[DiffObject],
+    wish: Wish<'_>,
+    target: &Target,
+    prepared: &Prepared,
+    (work, cache): (&Path, &Path),
+    jobs: usize,
+    log: &ToolLog,
+) -> Result<PathBuf> {
+    let options = KernelOptions::from_config(|name| target.config.raw(name).map(str::to_owned))?;
+    let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
+    let patched: BTreeSet<&str> = objects.iter().map(|object| object.patches.as_str()).collect();
+    let module = PatchModule {
+        name: wish.name,
+        diff_objects: &files,
+        functions: objects.iter().map(|object| object.changed.len()).sum(),
+        klp_objects: patched.len(),
+        replace: wish.replace,
+        pin: must_stay(objects),
+    };
+    let kernel = patch_module::Target {
+        source: &prepared.farm,
+        object_dir: &prepared.objects,
+        release: &target.parts.release,
+        compiler: &prepared.compiler.command,
+        options: &options,
+    };
+    let _lock = prepared.lock()?;
+    patch_module::build(&kernel, &module, work, cache, jobs, log)
+}
+
+/// Converts the intermediate module into `<directory>/<name>.ko`.
+///
+/// # Errors
+/// Refusals of conversion and verification; I/O errors.
+pub fn convert(intermediate: &Path, directory: &Path, name: &str) -> Result<PathBuf> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create `{}`", directory.display()))?;
+    let output = directory.join(format!("{name}.ko"));
+    klp_convert::convert_file(intermediate, &output)?;
+    Ok(output)
+}

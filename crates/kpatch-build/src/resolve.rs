@@ -1,0 +1,200 @@
+//! Resolves what a patch needs of the running kernel: ordinary references to what vmlinux exports,
+//! livepatch references to all else. A name that could mean two symbols is refused: the wrong one
+//! would be patched or called.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use create_diff_object::symbols::Resolution;
+use create_diff_object::symbols::Symbols;
+use create_diff_object::symbols::Wanted;
+use kpatch_elf::livepatch::LivepatchSymbol;
+use kpatch_elf::livepatch::Placeholder;
+use kpatch_elf::livepatch::VMLINUX;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use shipped_kernel::Found;
+use shipped_kernel::Module;
+use shipped_kernel::modules;
+use shipped_kernel::symbols;
+
+use crate::compile_database::Owner;
+use crate::target::Target;
+
+/// What `THIS_MODULE` refers to: in a patched module's code the module itself, not the patch.
+const THIS_MODULE: &str = "__this_module";
+
+/// Everything that resolving needs, for all objects of a patch.
+#[derive(Debug)]
+pub struct Knowledge<'a> {
+    /// The kernel.
+    pub target: &'a Target,
+    /// The modules that are patched, by name.
+    pub modules: BTreeMap<String, Module>,
+    /// Functions that objtool knows not to return, by name.
+    pub noreturns: BTreeSet<String>,
+    /// Symbols that the patch defines anew, by the object that they are for.
+    pub new_globals: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl<'a> Knowledge<'a> {
+    /// Reads the modules among `owners` and objtool's list in the source tree.
+    ///
+    /// # Errors
+    /// A refusal when a module is not there or cannot be read.
+    pub fn new(target: &'a Target, source: &Path, owners: &[Owner]) -> Result<Self> {
+        let mut modules = BTreeMap::new();
+        for owner in owners {
+            if let Owner::Module { name, .. } = owner {
+                let path = modules::find_module(&target.parts.modules, name)?;
+                modules.insert(name.clone(), Module::read(&path)?);
+            }
+        }
+        let noreturns = noreturns(source);
+        Ok(Knowledge { target, modules, noreturns, new_globals: BTreeMap::new() })
+    }
+
+    /// The view of one object.
+    pub fn of(&'a self, owner: &'a Owner) -> OwnerSymbols<'a> {
+        OwnerSymbols { knowledge: self, owner }
+    }
+}
+
+/// `NORETURN(name)` lines of objtool's list; none where a kernel has no such list.
+fn noreturns(source: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(source.join("tools/objtool/noreturns.h")).unwrap_or_default();
+    let names = text.lines().filter_map(|line| line.strip_prefix("NORETURN(")?.strip_suffix(')'));
+    names.map(str::to_owned).collect()
+}
+
+/// The symbols that the objects of one owner see.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnerSymbols<'a> {
+    knowledge: &'a Knowledge<'a>,
+    owner: &'a Owner,
+}
+
+impl OwnerSymbols<'_> {
+    fn object(&self) -> &str {
+        match self.owner {
+            Owner::Vmlinux => VMLINUX,
+            Owner::Module { name, .. } => name,
+        }
+    }
+
+    fn found(&self, object: &str, name: &str) -> Found {
+        match self.knowledge.modules.get(object) {
+            Some(module) => symbols::find_in_module(module, name),
+            None if object == VMLINUX => {
+                symbols::find_in_kernel(&self.knowledge.target.kallsyms, name)
+            }
+            None => Found::None,
+        }
+    }
+
+    /// The symbol of `object`, if it is there and unique.
+    fn unique(&self, object: &str, name: &str) -> Result<Option<LivepatchSymbol>, Refusal> {
+        match self.found(object, name) {
+            Found::None => Ok(None),
+            Found::Unique => Ok(Some(livepatch_symbol(object, name))),
+            Found::Many(count) => Err(Refusal::new(
+                Code::SymbolNotUnique,
+                Place::default().symbol(name),
+                format!("`{object}` has {count} symbols named `{name}`"),
+                "this version cannot tell them apart; patch a function that does not need it",
+            )),
+        }
+    }
+
+    fn livepatch(&self, symbol: LivepatchSymbol) -> Resolution {
+        // A section that belongs to a module may not name a symbol of vmlinux (kernel/livepatch).
+        let vmlinux = symbol.object == VMLINUX;
+        let applied_with = if vmlinux { VMLINUX } else { self.object() }.to_owned();
+        let plain_name = self.knowledge.noreturns.contains(&symbol.name);
+        Resolution::Livepatch { placeholder: Placeholder { applied_with, symbol }, plain_name }
+    }
+
+    /// A symbol that a module exports.
+    fn of_module(&self, module: &str, name: &str) -> Result<Resolution, Refusal> {
+        let refusal = |message: String| {
+            Refusal::new(
+                Code::ModuleDependency,
+                Place::default().symbol(name),
+                message,
+                "the module need not be loaded when the patch needs it; do without its symbol",
+            )
+        };
+        let Owner::Module { name: owner, .. } = self.owner else {
+            return Err(refusal(format!("vmlinux code uses `{name}` of module `{module}`")));
+        };
+        let depends = self.knowledge.modules.get(owner).map_or(&[][..], |m| &m.depends);
+        if module != owner && !depends.iter().any(|d| d == module) {
+            return Err(refusal(format!(
+                "`{owner}` does not depend on module `{module}`, which has `{name}`"
+            )));
+        }
+        Ok(self.livepatch(livepatch_symbol(module, name)))
+    }
+
+    fn not_found(&self, name: &str) -> Refusal {
+        let place = match self.owner {
+            Owner::Vmlinux => "the kernel's symbol table".to_owned(),
+            Owner::Module { name, .. } => format!("module `{name}` or the kernel's symbol table"),
+        };
+        Refusal::new(
+            Code::SymbolNotFound,
+            Place::default().symbol(name),
+            format!("`{name}` is not in {place}"),
+            "it may be inlined everywhere, discarded after boot, or new; patch what calls it",
+        )
+    }
+}
+
+fn livepatch_symbol(object: &str, name: &str) -> LivepatchSymbol {
+    LivepatchSymbol { object: object.to_owned(), name: name.to_owned(), position: 0 }
+}
+
+impl Symbols for OwnerSymbols<'_> {
+    fn resolve(&self, wanted: Wanted<'_>) -> Result<Resolution, Refusal> {
+        let Wanted { name, defined_here, local } = wanted;
+        let knowledge = self.knowledge;
+        if name == THIS_MODULE {
+            let symbol = self.unique(self.object(), name)?.ok_or_else(|| self.not_found(name))?;
+            return Ok(self.livepatch(symbol));
+        }
+        if !defined_here {
+            let new = knowledge.new_globals.get(self.object());
+            if new.is_some_and(|names| names.contains(name)) {
+                return Ok(Resolution::Ordinary);
+            }
+        }
+        if !local {
+            if let Some(export) = knowledge.target.exports.get(name) {
+                if export.module == VMLINUX && export.namespace.is_none() {
+                    return Ok(Resolution::Ordinary);
+                }
+                if export.module != VMLINUX {
+                    return self.of_module(&export.module, name);
+                }
+            }
+        }
+        if let Some(symbol) = self.unique(self.object(), name)? {
+            return Ok(self.livepatch(symbol));
+        }
+        // Code of a module may use any symbol of vmlinux in a patch, exported or not.
+        if !defined_here {
+            if let Some(symbol) = self.unique(VMLINUX, name)? {
+                return Ok(self.livepatch(symbol));
+            }
+        }
+        Err(self.not_found(name))
+    }
+
+    fn patched_function(&self, wanted: Wanted<'_>) -> Result<LivepatchSymbol, Refusal> {
+        self.unique(self.object(), wanted.name)?.ok_or_else(|| self.not_found(wanted.name))
+    }
+}

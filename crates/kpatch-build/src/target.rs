@@ -1,0 +1,193 @@
+//! The target: a kernel as a distribution ships it. All its parts are found, read and held against
+//! each other before anything is compiled. Bias: parts of two kernels together make a module that
+//! loads and patches the wrong addresses, so whatever disagrees is refused.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+use shipped_kernel::Config;
+use shipped_kernel::Exports;
+use shipped_kernel::Image;
+use shipped_kernel::Kallsyms;
+use shipped_kernel::config;
+use shipped_kernel::symvers;
+
+use crate::cli::Cli;
+use crate::outcome::Usage;
+use crate::prepare::Shipped;
+
+/// Where the parts of the target are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// What `uname -r` prints on it.
+    pub release: String,
+    /// Its headers: `Module.symvers`, and `.config` unless another is named.
+    pub headers: PathBuf,
+    /// Its image.
+    pub image: PathBuf,
+    /// Its modules.
+    pub modules: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
+}
+
+/// A kernel that can be patched, as far as its configuration says.
+#[derive(Debug)]
+pub struct Target {
+    /// Where its parts are.
+    pub parts: Parts,
+    /// Its configuration.
+    pub config: Config,
+    /// What it and its modules export.
+    pub exports: Exports,
+    /// Every symbol that it knows by name.
+    pub kallsyms: Kallsyms,
+    /// The version of its source, `6.12.117`.
+    pub source_version: String,
+}
+
+/// Where the parts are: as named on the command line, else where distributions put them.
+///
+/// # Errors
+/// [`Usage`] when no release is named and the running kernel's is not to be had; a refusal for each
+/// part that does not exist.
+pub fn locate(cli: &Cli) -> Result<Parts> {
+    let release = match &cli.kernel {
+        Some(release) => release.clone(),
+        None => std::fs::read_to_string("/proc/sys/kernel/osrelease")
+            .map(|text| text.trim().to_owned())
+            .map_err(|error| Usage(format!("name the kernel with `-k`: {error}")))?,
+    };
+    let or = |named: &Option<PathBuf>, usual: String| named.clone().unwrap_or(usual.into());
+    let headers = or(&cli.headers, format!("/usr/src/linux-headers-{release}"));
+    let parts = Parts {
+        image: or(&cli.image, format!("/boot/vmlinuz-{release}")),
+        modules: or(&cli.modules, format!("/lib/modules/{release}")),
+        config: cli.config.clone().unwrap_or_else(|| headers.join(".config")),
+        headers,
+        release,
+    };
+    let missing = |what: &str, path: &Path, option: &str| {
+        (!path.exists()).then(|| {
+            Refusal::new(
+                Code::TargetIncomplete,
+                Place::file(path.display().to_string()),
+                format!("{what} of `{}` does not exist", parts.release),
+                format!("unpack or install the kernel's package, or name the place with {option}"),
+            )
+        })
+    };
+    let refusals = [
+        missing("the image", &parts.image, "--image"),
+        missing("the directory of modules", &parts.modules, "--modules"),
+        missing("the configuration", &parts.config, "--config or --headers"),
+        missing("Module.symvers", &parts.headers.join("Module.symvers"), "--headers"),
+    ];
+    Ok(Refusals::none_or(refusals.into_iter().flatten().collect(), parts)?)
+}
+
+/// Reads the target's parts and holds them against each other and against the source tree's version.
+///
+/// # Errors
+/// Refusals for parts that cannot be read, that are of different versions, or whose configuration
+/// cannot be patched.
+pub fn open(parts: Parts, source: &Path, source_version: &str) -> Result<Target> {
+    let config = Config::read(&parts.config)?;
+    Refusals::none_or(config::unsupported(&config), ())?;
+    let exports = symvers::read(&parts.headers.join("Module.symvers"))?;
+    let image = Image::open(&parts.image)?;
+
+    let mut refusals = Vec::new();
+    let banner = &image.banner;
+    let mut differ = |place: &Path, what: String, hint: &str| {
+        let place = Place::file(place.display().to_string());
+        refusals.push(Refusal::new(Code::VersionMismatch, place, what, hint));
+    };
+    if banner.release != parts.release {
+        differ(
+            &parts.image,
+            format!("the image is `{}`, not `{}`", banner.release, parts.release),
+            "name the release of the kernel that is to be patched with -k, and its image",
+        );
+    }
+    if banner.source_version != source_version {
+        differ(
+            source,
+            format!(
+                "the source is {source_version}, the image was built from {}",
+                banner.source_version
+            ),
+            "take the source package of exactly the image's version",
+        );
+    }
+    if let Some(release) = headers_release(&parts.headers) {
+        if release != parts.release {
+            differ(
+                &parts.headers,
+                format!("the headers are for `{release}`, not `{}`", parts.release),
+                "take the headers package of exactly the image's version",
+            );
+        }
+    }
+    let built_by = config.string("CC_VERSION_TEXT").unwrap_or_default();
+    if built_by != banner.compiler {
+        differ(
+            &parts.config,
+            format!(
+                "the configuration names the compiler `{built_by}`, the image was built by `{}`",
+                banner.compiler
+            ),
+            "take the configuration of exactly the image's version",
+        );
+    }
+    Refusals::none_or(refusals, ())?;
+    let kallsyms = Kallsyms::read(&image)?;
+    let source_version = banner.source_version.clone();
+    Ok(Target { parts, config, exports, kallsyms, source_version })
+}
+
+/// The release that the headers were made for, where they say so.
+fn headers_release(headers: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(headers.join("include/config/kernel.release")).ok();
+    let text = text.map(|text| text.trim().to_owned()).or_else(|| {
+        let text = std::fs::read_to_string(headers.join("include/generated/utsrelease.h")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("#define UTS_RELEASE "))?;
+        Some(line.trim().trim_matches('"').to_owned())
+    });
+    text.filter(|text| !text.is_empty())
+}
+
+impl Target {
+    /// What preparing an object directory needs to know.
+    pub fn shipped(&self) -> Shipped {
+        Shipped {
+            config: self.parts.config.clone(),
+            symvers: self.parts.headers.join("Module.symvers"),
+            release: self.parts.release.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn names_every_part_that_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".config"), "").unwrap();
+        let path = dir.path().to_str().unwrap();
+        let cli = ["kpatch-build", "-s", path, "-k", "0.0.0-none", "--headers", path, "x.patch"];
+        let error = locate(&Cli::parse_from(cli)).unwrap_err();
+        let refusals = error.downcast::<Refusals>().unwrap().0;
+        assert_eq!(refusals.len(), 3);
+        assert!(refusals.iter().all(|refusal| refusal.code == Code::TargetIncomplete));
+        assert!(refusals[0].to_string().contains("/boot/vmlinuz-0.0.0-none"), "{}", refusals[0]);
+    }
+}
