@@ -93,8 +93,8 @@ fn build(cache: &Cache, tree: &SourceTree, root: &Path) -> Result<()> {
     tree.entries.par_iter().try_for_each(|entry| {
         let target = match &entry.kind {
             Kind::Directory => return Ok(()),
-            Kind::File { .. } => tree.root.join(&entry.path),
-            Kind::Link(target) => link_target(tree, &entry.path, target),
+            Kind::File(_) => tree.root.join(&entry.path),
+            Kind::Link(target, _) => link_target(tree, &entry.path, target),
         };
         let link = temporary.join(&entry.path);
         symlink(target, &link).with_context(|| format!("cannot link `{}`", link.display()))

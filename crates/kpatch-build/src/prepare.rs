@@ -72,7 +72,7 @@ pub fn prepare(
             let place = Place::file(path.display().to_string());
             let hint = "install or unpack the kernel's headers package and name it: `--headers`";
             let message = format!("cannot be read: {error}");
-            Refusal::new(Code::TargetIncomplete, place, message, hint)
+            Refusals::from(Refusal::new(Code::TargetIncomplete, place, message, hint))
         })
     };
     let config =

@@ -23,17 +23,35 @@ use crate::cache::ContentKey;
 pub enum Kind {
     /// A directory.
     Directory,
-    /// A regular file: size in bytes, modification time in nanoseconds since 1970.
-    File {
-        /// Size in bytes.
-        size: u64,
-        /// Modification time, nanoseconds since 1970.
-        modified: i128,
-        /// Whether somebody may execute it (kbuild runs scripts by path).
-        mode: u32,
-    },
-    /// A symbolic link and its target, as written.
-    Link(PathBuf),
+    /// A regular file.
+    File(State),
+    /// A symbolic link: its target, as written, and the state of the file that it leads to (in a
+    /// tree that is itself made of links that is where the content is).
+    Link(PathBuf, Option<State>),
+}
+
+/// By what a change of a file is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct State {
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub modified: i128,
+    /// Who may execute it (kbuild runs scripts by path).
+    pub mode: u32,
+}
+
+impl State {
+    fn of(data: &fs::Metadata) -> Self {
+        let modified = i128::from(data.mtime()) * 1_000_000_000 + i128::from(data.mtime_nsec());
+        Self { size: data.len(), modified, mode: data.mode() & 0o111 }
+    }
+
+    fn list(self, listing: &mut Vec<u8>) {
+        listing.extend_from_slice(&self.size.to_le_bytes());
+        listing.extend_from_slice(&self.modified.to_le_bytes());
+        listing.extend_from_slice(&self.mode.to_le_bytes());
+    }
 }
 
 /// One entry of the tree. Paths are relative to its root.
@@ -81,10 +99,11 @@ pub fn read(root: &Path) -> Result<SourceTree> {
 }
 
 impl SourceTree {
-    /// Whether `path` (relative to the root) is a regular file of the source.
+    /// Whether `path` (relative to the root) is a file of the source.
     pub fn has_file(&self, path: &Path) -> bool {
         let found = self.entries.binary_search_by(|entry| entry.path.as_path().cmp(path));
-        found.is_ok_and(|at| matches!(self.entries[at].kind, Kind::File { .. }))
+        found
+            .is_ok_and(|at| matches!(self.entries[at].kind, Kind::File(_) | Kind::Link(_, Some(_))))
     }
 }
 
@@ -95,20 +114,19 @@ fn tree_key(root: &Path, entries: &[Entry]) -> String {
         listing.push(0);
         match &entry.kind {
             Kind::Directory => listing.push(b'd'),
-            Kind::File { size, modified, mode } => {
+            Kind::File(state) => {
                 listing.push(b'f');
-                listing.extend_from_slice(&size.to_le_bytes());
-                listing.extend_from_slice(&modified.to_le_bytes());
-                listing.extend_from_slice(&mode.to_le_bytes());
+                state.list(&mut listing);
             }
-            Kind::Link(target) => {
+            Kind::Link(target, state) => {
                 listing.push(b'l');
                 listing.extend_from_slice(target.as_os_str().as_encoded_bytes());
                 listing.push(0);
+                state.iter().for_each(|state| state.list(&mut listing));
             }
         }
     }
-    let key = ContentKey::new("source tree 1");
+    let key = ContentKey::new("source tree 2");
     key.part(root.as_os_str().as_encoded_bytes()).part(listing).name()
 }
 
@@ -134,11 +152,11 @@ fn walk(root: &Path, dir: &Path) -> Result<Vec<Entry>> {
             continue;
         } else if kind.is_symlink() {
             let target = fs::read_link(root.join(&path))?;
-            entries.push(Entry { path, kind: Kind::Link(target) });
+            let data = fs::metadata(root.join(&path)).ok().filter(fs::Metadata::is_file);
+            let kind = Kind::Link(target, data.as_ref().map(State::of));
+            entries.push(Entry { path, kind });
         } else if kind.is_file() {
-            let data = name.metadata()?;
-            let modified = i128::from(data.mtime()) * 1_000_000_000 + i128::from(data.mtime_nsec());
-            let kind = Kind::File { size: data.len(), modified, mode: data.mode() & 0o111 };
+            let kind = Kind::File(State::of(&name.metadata()?));
             entries.push(Entry { path, kind });
         }
     }
@@ -272,6 +290,19 @@ mod tests {
         assert_eq!(before.key, read(dir.path()).unwrap().key);
         write(dir.path(), "x.c", "int x;\n");
         assert_ne!(before.key, read(dir.path()).unwrap().key);
+    }
+
+    #[test]
+    fn sees_changes_behind_links() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "real/x.c", "int x;\n");
+        write(dir.path(), "tree/Makefile", "VERSION = 7\nPATCHLEVEL = 0\n");
+        let link = dir.path().join("tree/x.c");
+        std::os::unix::fs::symlink(dir.path().join("real/x.c"), link).unwrap();
+        let before = read(&dir.path().join("tree")).unwrap();
+        assert!(before.has_file(Path::new("x.c")));
+        write(dir.path(), "real/x.c", "long x;\n");
+        assert_ne!(before.key, read(&dir.path().join("tree")).unwrap().key);
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Setting<'a> {
     pub cache: &'a Cache,
     /// The prepared object directory.
     pub prepared: &'a Prepared,
-    /// The user's source tree, to which debug information is made to point.
+    /// The user's source tree, which the patched side must not read touched files from.
     pub source: &'a Path,
     /// Where patched objects and depfiles go.
     pub work: &'a Path,
@@ -179,7 +179,7 @@ impl Run<'_> {
     }
 
     fn once(&self, unit: &TranslationUnit, side: Side) -> Result<Attempt> {
-        let Setting { cache, prepared, source, work, log, .. } = self.setting;
+        let Setting { cache, prepared, work, log, .. } = self.setting;
         let place = normalize(&unit.object).context("an object outside the object directory")?;
         let dir = work.join(side.name());
         let out = dir.join(&place);
@@ -197,7 +197,7 @@ impl Run<'_> {
             Side::Patched => out,
         };
         let farm = (side == Side::Patched).then_some(self.farm);
-        let mut command = replay::command(unit, prepared, source, farm, &target, &depfile)?;
+        let mut command = replay::command(unit, prepared, farm, &target, &depfile)?;
         let started = Instant::now();
         let output = log.output(&mut command)?;
         let time = started.elapsed();

@@ -57,7 +57,6 @@ pub(super) fn cached(
 pub(super) fn command(
     unit: &TranslationUnit,
     prepared: &Prepared,
-    source: &Path,
     farm: Option<&Path>,
     object: &Path,
     depfile: &Path,
@@ -70,8 +69,8 @@ pub(super) fn command(
     let (last, flags) = rest.split_last().context("a compiler command without a file")?;
     let mut command = toolchain::command(compiler);
     command.current_dir(&prepared.objects).args(flags).args(OURS);
-    // Debug information names the user's files, and is the same in every run and cache.
-    command.arg(format!("-fdebug-prefix-map={root}={}", text(source)?));
+    // Debug information is relative to the tree: the same wherever source and cache are.
+    command.arg(format!("-fdebug-prefix-map={root}=."));
     command.arg(format!("-fdebug-prefix-map={}=.", text(&prepared.objects)?));
     command.arg(last);
     Ok(command)

@@ -176,7 +176,7 @@ mod tests {
             arguments: vec!["gcc".into(), "-DX=\"a\\b\tc\nd\"".into(), "gcc".into()],
         };
         let included = BTreeMap::from([("d/i.c".to_owned(), vec!["d/a.c".to_owned()])]);
-        let text = write(&[unit.clone()], &included);
+        let text = write(std::slice::from_ref(&unit), &included);
         let store = Store::parse(text.clone()).unwrap();
         assert_eq!(store.units("d/a.c").unwrap(), [unit]);
         assert_eq!(store.includers("d/i.c"), ["d/a.c"]);
