@@ -94,6 +94,12 @@ struct Outside {
     late: Option<String>,
 }
 
+/// Annotation of places without ENDBR that data refers to (`include/linux/objtool.h`).
+const NOENDBR: &str = ".discard.noendbr";
+
+/// What indirect branches must land on under IBT.
+const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+
 /// Section flags that describe how the original object was linked, not what the content is.
 const LINK_FLAGS: u64 = MERGE | STRINGS | GROUP | GNU_RETAIN;
 
@@ -272,7 +278,7 @@ impl Emitter<'_> {
             }
             Target::Atom(atom) => match self.places.get(&atom).copied() {
                 Some(place) if in_table || !self.means_the_old_function(atom, reference) => {
-                    Some((self.inside(atom, place, &with, reference.delta), None))
+                    Some((self.inside(atom, place, &with, reference.delta, in_table), None))
                 }
                 _ => {
                     let (name, local) = self.kernel_name(atom, reference.symbol);
@@ -297,11 +303,14 @@ impl Emitter<'_> {
         place: PlaceOf,
         with: &dyn Fn(SymbolId, i64) -> Relocation,
         delta: i64,
+        in_table: bool,
     ) -> Relocation {
         let atom = &self.difference.patched.atoms[atom];
         match place.symbol {
-            Some(symbol) => with(symbol, delta),
-            None => {
+            // As assemblers write: objtool takes nothing but section symbols in its annotations, and
+            // a branch to a function's symbol for a call out of the function.
+            Some(symbol) if !in_table && delta == 0 => with(symbol, delta),
+            _ => {
                 let origin = (place.start + (atom.origin - atom.start)) as i64;
                 let symbol = self.section_symbol(place.section);
                 with(symbol, delta + origin)
@@ -399,6 +408,7 @@ impl Emitter<'_> {
         records.sort();
         let mut strings = Strings::new(&mut self.output, livepatch::FUNCTION_STRINGS);
         let mut table = Section::progbits(livepatch::FUNCTIONS, ALLOC, 8);
+        let mut noendbr = Section::progbits(NOENDBR, 0, 1);
         for (function, id) in records {
             let at = table.data.len() as u64;
             let Some(new) = self.places.get(&id).and_then(|place| place.symbol) else { continue };
@@ -410,8 +420,32 @@ impl Emitter<'_> {
             table.relocations.push(pointer(at + 8, symbol, offset));
             let (symbol, offset) = strings.add(&mut self.output, &function.object);
             table.relocations.push(pointer(at + 16, symbol, offset));
+            self.note_no_endbr(id, &mut noendbr);
         }
         self.output.add_section(table);
+        if !noendbr.data.is_empty() {
+            self.output.add_section(noendbr);
+        }
+    }
+
+    /// Tells objtool that a function of the table has no ENDBR on purpose: ftrace reaches it by a
+    /// return, which IBT does not watch.
+    fn note_no_endbr(&mut self, id: AtomId, noendbr: &mut Section) {
+        let side = &self.difference.patched;
+        let atom = &side.atoms[id];
+        let entry = (atom.origin - atom.start) as usize;
+        let Some(place) = self.places.get(&id).copied() else { return };
+        if side.bytes(id).get(entry..).is_some_and(|code| code.starts_with(&ENDBR64)) {
+            return;
+        }
+        let offset = noendbr.data.len() as u64;
+        noendbr.data.extend_from_slice(&[0; 4]);
+        noendbr.relocations.push(Relocation {
+            offset,
+            kind: RelocationKind::ABS32,
+            symbol: self.section_symbol(place.section),
+            addend: (place.start + entry as u64) as i64,
+        });
     }
 
     /// [`livepatch::PLACEHOLDERS`].

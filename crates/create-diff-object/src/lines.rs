@@ -94,6 +94,7 @@ fn declaration(
             path = format!("{directory}/{path}");
         }
     }
+    let path = path.trim_start_matches("./").to_owned();
     Some((name, (path, u32::try_from(line).ok()?)))
 }
 

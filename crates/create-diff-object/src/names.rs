@@ -36,7 +36,7 @@ pub fn parent_of_cold(name: &str) -> Option<&str> {
 /// Sources: `include/linux/once_lite.h`, `once.h`, `ratelimit.h`, `lockdep.h`, `dynamic_debug.h`,
 /// `printk.h`.
 pub fn is_private_to_its_use(name: &str) -> bool {
-    const BASES: [&str; 14] = [
+    const BASES: [&str; 11] = [
         "__already_done",
         "__warned",
         "__print_once",
@@ -48,21 +48,17 @@ pub fn is_private_to_its_use(name: &str) -> bool {
         "__UNIQUE_ID_ddebug",
         "_entry",
         "_entry_ptr",
-        "__func__",
-        "__FUNCTION__",
-        "__PRETTY_FUNCTION__",
     ];
     // A file-scope object of such a name has no number and is the author's own.
     let base = base_name(name);
     base != name && BASES.contains(&base.as_str())
 }
 
-/// Read-only tables that the compiler makes from code: their content is part of the function.
+/// Read-only data that the compiler makes from code: its content is part of the function.
 pub fn is_compiler_table(name: &str) -> bool {
+    const BASES: [&str; 5] = ["CSWTCH", "C", "__func__", "__FUNCTION__", "__PRETTY_FUNCTION__"];
     let base = base_name(name);
-    base != name && (base == "CSWTCH" || base == "C" || base == "__func__")
-        || matches!(base.as_str(), "__FUNCTION__" | "__PRETTY_FUNCTION__") && base != name
-        || name.starts_with(".L")
+    name.starts_with(".L") || base != name && BASES.contains(&base.as_str())
 }
 
 /// Whether a section's content is gone once the kernel has booted or the module is loaded, or runs

@@ -79,6 +79,7 @@ codes! {
     ModuleMalformed = 604, "the module breaks the kernel's contract for livepatch modules";
     UnsupportedRelocation = 605, "a relocation that the kernel's module loader does not know";
     CoreNotSelfContained = 606, "the Rust core needs symbols that the kernel does not offer";
+    ObjtoolWarned = 607, "objtool found fault with the code of the module";
 }
 
 impl fmt::Display for Code {

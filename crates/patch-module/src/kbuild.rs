@@ -11,6 +11,9 @@ use std::process::Command;
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::ensure;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
 use tool_run::ToolLog;
 
 use crate::PatchModule;
@@ -74,10 +77,29 @@ pub(crate) fn make(
     make.arg(format!("CC={}", target.compiler));
     make.args(variables(target));
     make.arg("modules");
-    log.run(&mut make).context("kbuild could not make the patch module")?;
+    let output = log.run(&mut make).context("kbuild could not make the patch module")?;
+    objtool_warnings(&output.stderr)?;
     let file = directory.join(format!("{name}.ko"));
     ensure!(file.is_file(), "kbuild made no `{}`", file.display());
     Ok(file)
+}
+
+/// objtool only warns, also where it gave up and left the module without unwind data.
+fn objtool_warnings(stderr: &[u8]) -> Result<(), Refusal> {
+    const MARKS: [&str; 2] = ["warning: objtool: ", "error: objtool: "];
+    let text = String::from_utf8_lossy(stderr);
+    let said = |line: &str| MARKS.iter().find_map(|mark| Some(line.split_once(mark)?.1.to_owned()));
+    let warnings: Vec<String> = text.lines().filter_map(said).collect();
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::ObjtoolWarned,
+        Place::default(),
+        warnings.join("\n  "),
+        "the kernel could not unwind or patch such code; change the function in another way, and \
+         please report it",
+    ))
 }
 
 /// Make variables whose value on the command line wins over the makefiles'.
