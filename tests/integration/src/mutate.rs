@@ -9,8 +9,8 @@ use object::read::elf::FileHeader;
 use object::read::elf::Rela;
 use object::read::elf::SectionHeader;
 
-/// A copy of `module` in which one addend of `.rela.text.*` or `.rela.text` that points into a
-/// section of strings is off by one, so that the patched function prints another text; and what was
+/// A copy of `module` in which one addend of a patched function (`.rela.text.<name>`) that points
+/// into a section of strings is off by one, so that the function prints another text; and what was
 /// changed, in words.
 ///
 /// # Errors
@@ -22,7 +22,7 @@ pub fn wrong_addend(module: &[u8]) -> Result<(Vec<u8>, String)> {
     for section in sections.iter() {
         let name = String::from_utf8_lossy(sections.section_name(LittleEndian, section)?);
         // Not the core's and the glue's own code: the functions that replace the kernel's.
-        if !name.starts_with(".rela.text") || name.contains("init") || name.contains("exit") {
+        if !name.starts_with(".rela.text.") {
             continue;
         }
         let Some((relas, _)) = section.rela(LittleEndian, module)? else { continue };
@@ -32,8 +32,10 @@ pub fn wrong_addend(module: &[u8]) -> Result<(Vec<u8>, String)> {
             let Some(target) = symbols.symbol_section(LittleEndian, symbol, index)? else {
                 continue;
             };
-            let target = sections.section(target)?;
-            if target.sh_flags(LittleEndian).0 & elf::SHF_STRINGS.0 == 0 {
+            // Linkers and differs may drop the flag that says that it holds strings.
+            let target = sections.section_name(LittleEndian, sections.section(target)?)?;
+            let target = String::from_utf8_lossy(target);
+            if !target.starts_with(".rodata") || !target.contains(".str") {
                 continue;
             }
             let at = usize::try_from(section.sh_offset(LittleEndian))? + i * 24 + 16;

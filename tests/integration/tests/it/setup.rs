@@ -56,8 +56,6 @@ pub(crate) fn apply(setup: &str, target: &Target, dir: &Path) -> Result<Target> 
         }
         "no-pahole" => {
             target.path = Some(path_without(dir, &["pahole"])?);
-            // What was prepared while pahole was there may be used without it, and rightly so.
-            target.cache = Some(dir.join("cache"));
         }
         _ => anyhow::bail!("no set-up is called `{setup}`"),
     }
