@@ -126,7 +126,7 @@ fn tree_key(root: &Path, entries: &[Entry]) -> String {
             }
         }
     }
-    let key = ContentKey::new("source tree 2");
+    let key = ContentKey::new("source tree 3");
     key.part(root.as_os_str().as_encoded_bytes()).part(listing).name()
 }
 
