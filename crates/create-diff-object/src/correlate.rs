@@ -10,6 +10,7 @@ use std::hash::Hash;
 use std::hash::Hasher;
 
 use kpatch_elf::Binding;
+use kpatch_elf::section_flags::WRITE;
 
 use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
@@ -140,13 +141,24 @@ fn groups(side: &Side<'_>, free: impl Fn(AtomId) -> bool) -> BTreeMap<(bool, Str
     let mut map: BTreeMap<(bool, String), Vec<AtomId>> = BTreeMap::new();
     for (id, atom) in side.atoms.iter() {
         let name = side.name(id);
-        let own = names::is_private_to_its_use(name) || names::is_compiler_table(name);
-        if !name.is_empty() && !own && free(id) {
+        if !name.is_empty() && !goes_by_content(side, id) && free(id) {
             let key = (atom.kind == AtomKind::Function, names::base_name(name));
             map.entry(key).or_default().push(id);
         }
     }
     map
+}
+
+/// Whether a named piece is what it holds, not what it is called: read-only data of the compiler, static
+/// constants of one function, and data that macros put beside their uses.
+fn goes_by_content(side: &Side<'_>, atom: AtomId) -> bool {
+    let name = side.name(atom);
+    if names::is_private_to_its_use(name) || names::is_compiler_table(name) {
+        return true;
+    }
+    let read_only = side.atoms[atom].kind == AtomKind::Data && !side.section(atom).has(WRITE);
+    let local = side.symbol(atom).is_some_and(|symbol| symbol.binding == Binding::Local);
+    read_only && local && names::is_numbered(name)
 }
 
 /// Who refers to each atom, by name without numbers.

@@ -19,6 +19,13 @@ pub fn base_name(name: &str) -> String {
     base
 }
 
+/// Whether the compiler numbered the name: that of a static variable of a function.
+pub fn is_numbered(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, number)| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
 /// The function that a split-off cold part belongs to: `foo.isra.0` for `foo.isra.0.cold`.
 pub fn parent_of_cold(name: &str) -> Option<&str> {
     let head = name.strip_suffix(".cold").or_else(|| {
