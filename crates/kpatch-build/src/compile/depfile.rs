@@ -105,11 +105,11 @@ mod tests {
                 .unwrap();
             check(&at("a.d"), &at("objects"), &at("farm"), &at("source"), &touched)
         };
-        run("@/farm/d/a.c @/farm/x.h").unwrap();
+        run("@/copy/d/a.c @/copy/x.h").unwrap();
         run("../farm/d/../d/a.c").unwrap();
-        assert!(run("@/farm/x.h").unwrap_err().to_string().contains("none of the patched"));
-        let error = run("@/farm/d/a.c @/other/d/a.c").unwrap_err().to_string();
+        assert!(run("@/copy/x.h").unwrap_err().to_string().contains("none of the patched"));
+        let error = run("@/copy/d/a.c @/other/d/a.c").unwrap_err().to_string();
         assert!(error.contains("unpatched"), "{error}");
-        assert!(run("@/farm/d/a.c @/farm/none.h").is_err());
+        assert!(run("@/copy/d/a.c @/copy/none.h").is_err());
     }
 }
