@@ -90,23 +90,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let at = |path: &str| root.join(path);
-        for path in ["source/d", "farm/d", "other/d", "objects"] {
+        for path in ["source/d", "copy/d", "other/d", "objects"] {
             fs::create_dir_all(at(path)).unwrap();
         }
         fs::write(at("source/d/a.c"), "old").unwrap();
         fs::write(at("source/x.h"), "").unwrap();
-        fs::write(at("farm/d/a.c"), "new").unwrap();
-        symlink(at("source/x.h"), at("farm/x.h")).unwrap();
+        fs::write(at("copy/d/a.c"), "new").unwrap();
+        symlink(at("source/x.h"), at("copy/x.h")).unwrap();
         symlink(at("source/d/a.c"), at("other/d/a.c")).unwrap();
         let file = Touched { original: Vec::new(), patched: Vec::new() };
         let touched = BTreeMap::from([(PathBuf::from("d/a.c"), file)]);
         let run = |names: &str| {
             fs::write(at("a.d"), format!("a.o: {}\n", names.replace('@', root.to_str().unwrap())))
                 .unwrap();
-            check(&at("a.d"), &at("objects"), &at("farm"), &at("source"), &touched)
+            check(&at("a.d"), &at("objects"), &at("copy"), &at("source"), &touched)
         };
         run("@/copy/d/a.c @/copy/x.h").unwrap();
-        run("../farm/d/../d/a.c").unwrap();
+        run("../copy/d/../d/a.c").unwrap();
         assert!(run("@/copy/x.h").unwrap_err().to_string().contains("none of the patched"));
         let error = run("@/copy/d/a.c @/other/d/a.c").unwrap_err().to_string();
         assert!(error.contains("unpatched"), "{error}");
