@@ -1,7 +1,8 @@
-//! The proof that a patched compilation read the patched files: its depfile names at least one
-//! touched file in the farm, and nothing that is really the original of a touched file.
+//! The proof that a patched compilation read the patched files: its depfile names touched files in
+//! the farm, and nothing that is really the original of a touched file.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -13,25 +14,28 @@ use anyhow::ensure;
 use crate::apply::Touched;
 use crate::compile_database::normalize;
 
-/// Checks the depfile of a compilation in the directory `objects`.
-pub(super) fn check(
+/// The touched files that a compilation in the directory `objects` read, by its depfile.
+///
+/// # Errors
+/// When it read the original of a touched file, or the depfile is not to be had.
+pub(super) fn read_by(
     depfile: &Path,
     objects: &Path,
     farm: &Path,
     source: &Path,
     touched: &BTreeMap<PathBuf, Touched>,
-) -> Result<()> {
+) -> Result<BTreeSet<PathBuf>> {
     let text = fs::read_to_string(depfile)
         .with_context(|| format!("cannot read depfile `{}`", depfile.display()))?;
     let originals: Vec<PathBuf> =
         touched.keys().map(|path| source.join(path).canonicalize()).collect::<Result<_, _>>()?;
-    let mut seen = false;
+    let mut seen = BTreeSet::new();
     for name in prerequisites(&text) {
         let path = objects.join(&name);
         // Lexically is physically here: neither farm nor object directory has linked directories.
         let plain = path.to_str().and_then(normalize).map(|text| PathBuf::from(format!("/{text}")));
         let inside = plain.as_deref().and_then(|path| path.strip_prefix(farm).ok());
-        seen |= inside.is_some_and(|inside| touched.contains_key(inside));
+        seen.extend(inside.filter(|inside| touched.contains_key(*inside)).map(Path::to_owned));
         let real = path
             .canonicalize()
             .with_context(|| format!("the depfile names `{name}`, which is not there"))?;
@@ -41,8 +45,7 @@ pub(super) fn check(
             real.display()
         );
     }
-    ensure!(seen, "it read none of the patched files");
-    Ok(())
+    Ok(seen)
 }
 
 /// The prerequisites of the one rule in a depfile, with make's quoting undone.
@@ -103,11 +106,12 @@ mod tests {
         let run = |names: &str| {
             fs::write(at("a.d"), format!("a.o: {}\n", names.replace('@', root.to_str().unwrap())))
                 .unwrap();
-            check(&at("a.d"), &at("objects"), &at("copy"), &at("source"), &touched)
+            read_by(&at("a.d"), &at("objects"), &at("copy"), &at("source"), &touched)
         };
-        run("@/copy/d/a.c @/copy/x.h").unwrap();
-        run("../copy/d/../d/a.c").unwrap();
-        assert!(run("@/copy/x.h").unwrap_err().to_string().contains("none of the patched"));
+        let patched = BTreeSet::from([PathBuf::from("d/a.c")]);
+        assert_eq!(run("@/copy/d/a.c @/copy/x.h").unwrap(), patched);
+        assert_eq!(run("../copy/d/../d/a.c").unwrap(), patched);
+        assert!(run("@/copy/x.h").unwrap().is_empty());
         let error = run("@/copy/d/a.c @/other/d/a.c").unwrap_err().to_string();
         assert!(error.contains("unpatched"), "{error}");
         assert!(run("@/copy/d/a.c @/copy/none.h").is_err());

@@ -18,6 +18,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::Result;
+use anyhow::ensure;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 use rayon::prelude::*;
@@ -112,9 +115,10 @@ pub fn compile(
     let compiler_time = results.iter().map(|result| result.time).sum();
     refuse_failures(setting, &tasks, &results, touched, farm)?;
     let mut pairs = Vec::new();
+    let mut unread: BTreeSet<&Path> = touched.keys().map(PathBuf::as_path).collect();
     for (unit, both) in units.iter().zip(results.chunks_exact(2)) {
         let [original, patched] = both else { continue };
-        depfile::check(
+        let read = depfile::read_by(
             &patched.depfile,
             &setting.prepared.objects,
             farm.root(),
@@ -122,6 +126,17 @@ pub fn compile(
             touched,
         )
         .with_context(|| format!("internal error: compiling the patched `{}`", unit.source))?;
+        let own = Path::new(&unit.source);
+        ensure!(
+            read.contains(own) || !touched.contains_key(own),
+            "internal error: compiling the patched `{}` did not read it",
+            unit.source
+        );
+        if read.is_empty() {
+            // Its `#include` of a touched file is switched off in this configuration.
+            continue;
+        }
+        unread.retain(|path| !read.contains(*path));
         for owner in &unit.owners {
             let (object, source) = (unit.object.clone(), unit.source.clone());
             pairs.push(CompiledPair {
@@ -131,6 +146,15 @@ pub fn compile(
             });
         }
     }
+    let unread = unread.into_iter().map(|path| {
+        Refusal::new(
+            Code::FileNotBuilt,
+            Place::file(path.display().to_string()),
+            "the files that include it do not do so in this configuration",
+            "leave it out of the patch: this kernel has no code from it",
+        )
+    });
+    Refusals::none_or(unread.collect(), ())?;
     pairs.sort_by(|a, b| a.unit.cmp(&b.unit));
     Ok(Compiled { pairs, compiler_time })
 }
