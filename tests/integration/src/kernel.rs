@@ -12,6 +12,8 @@ use anyhow::Result;
 pub struct KernelSet {
     /// What `uname -r` says on it.
     pub release: String,
+    /// The version of its packages.
+    pub version: String,
     /// The source tree.
     pub source: PathBuf,
     /// The compressed image.
@@ -39,10 +41,29 @@ pub fn cache_dir() -> PathBuf {
 /// When there is one whose `kernel.env` cannot be understood or names what does not exist.
 pub fn find(cache: &Path) -> Result<Option<KernelSet>> {
     let file = cache.join("kernels/current/kernel.env");
-    if !file.exists() {
-        return Ok(None);
+    if file.exists() { read(&file).map(Some) } else { Ok(None) }
+}
+
+/// The kernel set of `cache` whose package version begins with `version`; `None` when there is none.
+///
+/// # Errors
+/// As [`find`].
+pub fn of_version(cache: &Path, version: &str) -> Result<Option<KernelSet>> {
+    let Ok(kernels) = std::fs::read_dir(cache.join("kernels")) else { return Ok(None) };
+    let mut files: Vec<PathBuf> =
+        kernels.flatten().map(|entry| entry.path().join("kernel.env")).collect();
+    files.sort();
+    for file in files.into_iter().filter(|file| file.exists()) {
+        let set = read(&file)?;
+        if set.version.starts_with(version) {
+            return Ok(Some(set));
+        }
     }
-    let text = std::fs::read_to_string(&file)
+    Ok(None)
+}
+
+fn read(file: &Path) -> Result<KernelSet> {
+    let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read `{}`", file.display()))?;
     let set = parse(&text).with_context(|| format!("in `{}`", file.display()))?;
     for path in [&set.source, &set.image, &set.headers, &set.modules] {
@@ -53,7 +74,7 @@ pub fn find(cache: &Path) -> Result<Option<KernelSet>> {
             path.display()
         );
     }
-    Ok(Some(set))
+    Ok(set)
 }
 
 /// Reads `KEY=value` lines (quotes around a value are allowed).
@@ -66,6 +87,7 @@ fn parse(text: &str) -> Result<KernelSet> {
     let get = |key: &str| values.get(key).copied().with_context(|| format!("no `{key}=` line"));
     Ok(KernelSet {
         release: get("RELEASE")?.to_owned(),
+        version: get("VERSION")?.to_owned(),
         source: get("SOURCE")?.into(),
         image: get("IMAGE")?.into(),
         headers: get("HEADERS")?.into(),
@@ -84,5 +106,22 @@ mod tests {
         assert_eq!(error, "no `MODULES=` line");
         let set = parse(&format!("{text}MODULES=/m\n")).unwrap();
         assert_eq!((set.release.as_str(), set.image), ("6.12.1-x", PathBuf::from("/i i")));
+    }
+
+    #[test]
+    fn finds_a_kernel_by_its_version() {
+        let cache = tempfile::tempdir().unwrap();
+        assert_eq!(of_version(cache.path(), "6.12.1-").unwrap(), None);
+        for version in ["6.12.11-1", "6.12.1-2"] {
+            let dir = cache.path().join("kernels").join(version);
+            std::fs::create_dir_all(&dir).unwrap();
+            let parts = ["SOURCE", "IMAGE", "HEADERS", "MODULES"];
+            let parts = parts.map(|part| format!("{part}={}\n", dir.display())).concat();
+            let text = format!("RELEASE={version}-cloud\nVERSION={version}\n{parts}");
+            std::fs::write(dir.join("kernel.env"), text).unwrap();
+        }
+        let set = of_version(cache.path(), "6.12.1-").unwrap().unwrap();
+        assert_eq!(set.release, "6.12.1-2-cloud");
+        assert_eq!(of_version(cache.path(), "6.12.2-").unwrap(), None);
     }
 }

@@ -2,6 +2,7 @@
 //! what its `.modinfo` says it depends on (unpacked packages have no `modules.dep`).
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,6 +11,8 @@ use anyhow::Context;
 use anyhow::Result;
 use object::Object;
 use object::ObjectSection;
+use object::ObjectSymbol;
+use object::RelocationTarget;
 
 /// A module, ready for `insmod`.
 #[derive(Debug, Clone)]
@@ -63,6 +66,34 @@ pub fn modinfo(bytes: &[u8], key: &str) -> Result<Option<String>> {
         .map(String::from_utf8_lossy)
         .find_map(|entry| entry.strip_prefix(&prefix).map(str::to_owned));
     Ok(entry)
+}
+
+/// The patch's table of functions, its record size, and where in a record the name of the patched
+/// object is: what the in-kernel core reads (`kmod/core/src/table.rs`).
+const FUNCTIONS: &str = ".kpatch.funcs";
+const RECORD: u64 = 32;
+const OBJECT_NAME: u64 = 16;
+
+/// The objects that a livepatch module patches: `vmlinux` and modules, by name.
+///
+/// # Errors
+/// When `bytes` is not an ELF file or its table of functions names nothing.
+pub fn patched_objects(bytes: &[u8]) -> Result<BTreeSet<String>> {
+    let file = object::File::parse(bytes)?;
+    let table = file.section_by_name(FUNCTIONS).context("a module without a table of functions")?;
+    let mut names = BTreeSet::new();
+    for (_, relocation) in table.relocations().filter(|(at, _)| at % RECORD == OBJECT_NAME) {
+        let RelocationTarget::Symbol(symbol) = relocation.target() else { continue };
+        let symbol = file.symbol_by_index(symbol)?;
+        let section = symbol.section_index().context("a name that is not in the module")?;
+        let start = symbol.address().wrapping_add_signed(relocation.addend());
+        let data = file.section_by_index(section)?.data()?;
+        let text = data.get(usize::try_from(start)?..).context("a name outside of its section")?;
+        let name = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        names.insert(String::from_utf8(name.to_vec())?);
+    }
+    anyhow::ensure!(!names.is_empty(), "a table of functions that names no object");
+    Ok(names)
 }
 
 /// Module name to path, for all modules below `dir`.

@@ -32,6 +32,7 @@ fn test(name: &str, run: fn(&Suite) -> Result<()>) -> Test {
     Test {
         name: format!("vm::control::{name}"),
         boots: true,
+        absent: None,
         run: Box::new(move |suite| run(suite).map_err(failed)),
     }
 }

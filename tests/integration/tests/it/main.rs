@@ -2,6 +2,7 @@
 //!
 //! - `vm::<cpu>::<case>`: before / loaded / disabled / unloaded on the stock kernel in QEMU;
 //! - `vm::control::…`: the harness itself must see what goes wrong in a guest;
+//! - `fixes::<patch>`: real changes of the stable series, on the kernel that they are for;
 //! - `refuse::<case>`, `build::<case>`: the tool's answer, without a boot;
 //! - `trap::…`: what must not happen to the user's source tree.
 //!
@@ -10,6 +11,7 @@
 //! out, loudly; with `KPATCH_REQUIRE_VM=1` they fail instead.
 
 mod control;
+mod fixes;
 mod setup;
 mod suite;
 mod tool;
@@ -33,6 +35,8 @@ pub(crate) struct Test {
     pub(crate) name: String,
     /// Whether it needs QEMU besides a kernel set.
     pub(crate) boots: bool,
+    /// Why it is left out wherever it runs: what it is about is not to be had any more.
+    pub(crate) absent: Option<String>,
     pub(crate) run: Run,
 }
 
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         let names: Vec<&str> =
             tests.iter().map(|test| test.name.as_str()).filter(|name| chosen(name)).collect();
         vm::run_ahead(suite, &names);
+        fixes::run_ahead(suite, &names);
     }
     let trials = tests.into_iter().map(|test| trial(test, suite.clone())).collect();
     libtest_mimic::run(&args, trials).exit_code()
@@ -72,12 +77,14 @@ fn all_tests() -> anyhow::Result<Vec<Test>> {
     tests.extend(tool::tests("build")?);
     tests.extend(tool::tests("refuse")?);
     tests.extend(traps::tests());
+    tests.extend(fixes::tests()?);
     Ok(tests)
 }
 
 fn trial(test: Test, suite: Option<Arc<Suite>>) -> Trial {
     let missing = suite.as_ref().and_then(|suite| suite.missing(test.boots));
-    let skipped = missing.is_some() && !suite::must_run();
+    let skipped = test.absent.is_some() || missing.is_some() && !suite::must_run();
+    let missing = test.absent.or(missing);
     Trial::test(test.name, move || match (suite, missing) {
         (_, Some(missing)) => Err(format!("cannot run here: {missing}").into()),
         (Some(suite), None) => (test.run)(&suite),

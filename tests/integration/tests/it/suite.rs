@@ -18,6 +18,7 @@ use integration::initramfs;
 use integration::kernel;
 use integration::qemu;
 use integration::qemu::Accel;
+use libtest_mimic::Failed;
 
 /// A result that is made once, whoever asks first; the others wait.
 type Once<T> = Arc<OnceLock<Result<T, String>>>;
@@ -30,16 +31,8 @@ pub(crate) struct Suite {
     /// Everything that the tests write; kept for a look afterwards.
     out: PathBuf,
     builds: Mutex<BTreeMap<String, Once<Ran>>>,
-    pub(crate) boots: vm_results::Boots,
-}
-
-/// Results of boots by `<cpu>::<case>`.
-pub(crate) mod vm_results {
-    use std::collections::BTreeMap;
-    use std::sync::Mutex;
-
-    /// Failures of a case; empty when it passed.
-    pub(crate) type Boots = Mutex<BTreeMap<String, Vec<String>>>;
+    /// What came out before the tests ran, by name of the test: failures, none when it passed.
+    results: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 /// Whether what cannot run here is a failure.
@@ -82,7 +75,7 @@ impl Suite {
         }
         std::fs::create_dir_all(&out)?;
         let builds = Mutex::default();
-        Ok(Self { target, accel, out, builds, boots: Mutex::default() })
+        Ok(Self { target, accel, out, builds, results: Mutex::default() })
     }
 
     /// What a test cannot do without here.
@@ -106,6 +99,22 @@ impl Suite {
         std::fs::create_dir_all(&dir)
             .with_context(|| format!("cannot make `{}`", dir.display()))?;
         Ok(dir)
+    }
+
+    /// Keeps what came of the test `name`.
+    pub(crate) fn record(&self, name: &str, failures: Vec<String>) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.insert(name.to_owned(), failures);
+    }
+
+    /// What came of the test `name`.
+    pub(crate) fn recorded(&self, name: &str) -> Result<(), Failed> {
+        let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        match results.get(name) {
+            None => Err("it was not booted".into()),
+            Some(failures) if failures.is_empty() => Ok(()),
+            Some(failures) => Err(failures.join("\n").into()),
+        }
     }
 
     /// Runs a case's build once; whoever asks later gets the same answer.

@@ -24,6 +24,7 @@ pub(crate) fn tests(kind: &'static str) -> Result<Vec<Test>> {
     let test = |case: ToolCase| Test {
         name: format!("{kind}::{}", case.name),
         boots: false,
+        absent: None,
         run: Box::new(move |suite: &Suite| run(suite, kind, &case).map_err(failed)),
     };
     Ok(cases.into_iter().map(test).collect())

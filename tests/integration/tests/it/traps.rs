@@ -35,6 +35,7 @@ fn test(name: &str, run: fn(&Suite) -> Result<()>) -> Test {
     Test {
         name: format!("trap::{name}"),
         boots: false,
+        absent: None,
         run: Box::new(move |suite| run(suite).map_err(failed)),
     }
 }

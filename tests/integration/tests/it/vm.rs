@@ -13,6 +13,7 @@ use integration::case::Cpu;
 use integration::initramfs;
 use integration::initramfs::GuestCase;
 use integration::initramfs::Patch;
+use integration::kernel::KernelSet;
 use integration::qemu;
 use integration::qemu::End;
 use integration::qemu::Vm;
@@ -43,15 +44,8 @@ pub(crate) fn tests() -> Result<Vec<Test>> {
         for case in cases.iter().filter(|case| case.cpus.contains(&cpu)) {
             let name = test_name(cpu, case);
             let key = name.clone();
-            let run = move |suite: &Suite| {
-                let boots = suite.boots.lock().unwrap_or_else(PoisonError::into_inner);
-                match boots.get(&key) {
-                    None => Err("it was not booted".into()),
-                    Some(failures) if failures.is_empty() => Ok(()),
-                    Some(failures) => Err(failures.join("\n").into()),
-                }
-            };
-            tests.push(Test { name, boots: true, run: Box::new(run) });
+            let run = move |suite: &Suite| suite.recorded(&key);
+            tests.push(Test { name, boots: true, absent: None, run: Box::new(run) });
         }
     }
     Ok(tests)
@@ -95,23 +89,41 @@ pub(crate) fn run_ahead(suite: &Suite, names: &[&str]) {
     two_at_a_time(&boots, |(cpu, cases)| boot_all(suite, *cpu, cases));
 }
 
-/// Boots `cases` together. One that kills its guest is reported; those behind it get another boot.
+/// Boots `cases` together and records what came out.
 fn boot_all(suite: &Suite, cpu: Cpu, cases: &[&Case]) {
     let mut ready = Vec::new();
+    let record = |case: &Case, failures: Vec<String>| suite.record(&test_name(cpu, case), failures);
     for case in cases {
         match patches(suite, case) {
             Ok(patches) => ready.push(GuestCase { case, patches }),
-            Err(error) => record(suite, cpu, case, vec![format!("{error:#}")]),
+            Err(error) => record(case, vec![format!("{error:#}")]),
         }
     }
+    match suite.target() {
+        Ok(target) => boot_ready(suite, &target.kernel, cpu, ready, record),
+        Err(error) => {
+            ready.iter().for_each(|guest| record(guest.case, vec![format!("{error:#}")]));
+        }
+    }
+}
+
+/// Boots `ready` together and calls `record` with the failures of each. One that kills its guest is
+/// reported; those behind it get another boot.
+pub(crate) fn boot_ready(
+    suite: &Suite,
+    kernel: &KernelSet,
+    cpu: Cpu,
+    mut ready: Vec<GuestCase<'_>>,
+    record: impl Fn(&Case, Vec<String>),
+) {
     let mut round = 0;
     while !ready.is_empty() {
         round += 1;
         let place = format!("boot/{}-{}-{round}", cpu.name(), ready[0].case.name);
-        match boot(suite, cpu, &ready, &place) {
+        match boot_kernel(suite, kernel, cpu, &ready, &place) {
             Err(error) => {
                 for guest in ready.drain(..) {
-                    record(suite, cpu, guest.case, vec![format!("{error:#}")]);
+                    record(guest.case, vec![format!("{error:#}")]);
                 }
             }
             Ok((log, end)) => {
@@ -119,12 +131,12 @@ fn boot_all(suite: &Suite, cpu: Cpu, cases: &[&Case]) {
                     ready.into_iter().partition(|guest| log.cases.contains_key(&guest.case.name));
                 let stuck = reached.is_empty();
                 for guest in &reached {
-                    record(suite, cpu, guest.case, verdict(&log, end, cpu, guest.case, &place));
+                    record(guest.case, verdict(&log, end, cpu, guest.case, &place));
                 }
                 ready = later;
                 if stuck {
                     for guest in ready.drain(..) {
-                        record(suite, cpu, guest.case, verdict(&log, end, cpu, guest.case, &place));
+                        record(guest.case, verdict(&log, end, cpu, guest.case, &place));
                     }
                 }
             }
@@ -156,14 +168,23 @@ fn patches(suite: &Suite, case: &Case) -> Result<Vec<Patch>> {
     Ok(patches)
 }
 
-/// One boot; the serial log is kept in `place`.
+/// One boot of the usual kernel; the serial log is kept in `place`.
 pub(crate) fn boot(
     suite: &Suite,
     cpu: Cpu,
     guests: &[GuestCase<'_>],
     place: &str,
 ) -> Result<(serial::Log, End)> {
-    let kernel = &suite.target()?.kernel;
+    boot_kernel(suite, &suite.target()?.kernel, cpu, guests, place)
+}
+
+fn boot_kernel(
+    suite: &Suite,
+    kernel: &KernelSet,
+    cpu: Cpu,
+    guests: &[GuestCase<'_>],
+    place: &str,
+) -> Result<(serial::Log, End)> {
     let initramfs = initramfs::for_cases(&kernel.modules, guests)?;
     let limit = BOOT_LIMIT + CASE_LIMIT * u32::try_from(guests.len())?;
     let outcome = qemu::run(&Vm {
@@ -206,13 +227,8 @@ fn verdict(log: &serial::Log, end: End, cpu: Cpu, case: &Case, place: &str) -> V
     failures
 }
 
-fn record(suite: &Suite, cpu: Cpu, case: &Case, failures: Vec<String>) {
-    let mut boots = suite.boots.lock().unwrap_or_else(PoisonError::into_inner);
-    boots.insert(test_name(cpu, case), failures);
-}
-
 /// Calls `work` for each item, from two threads.
-fn two_at_a_time<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+pub(crate) fn two_at_a_time<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
     let todo = Mutex::new((0..items.len()).collect::<BTreeSet<usize>>());
     let next = || todo.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
     std::thread::scope(|scope| {
