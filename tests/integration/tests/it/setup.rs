@@ -33,6 +33,9 @@ pub(crate) fn apply(setup: &str, target: &Target, dir: &Path) -> Result<Target> 
             })?;
             target.kernel.headers = headers;
         }
+        "release" => {
+            target.kernel.release = argument.to_owned();
+        }
         "config" => {
             let headers = headers_copy(&target, dir)?;
             let (option, value) = argument.split_once('=').context("`config OPTION=value`")?;
