@@ -91,9 +91,18 @@ impl Atoms {
         self.by_section.get(&section).map_or(&[], Vec::as_slice)
     }
 
+    /// The nameless data that begins where nameless data ends.
+    pub fn continuation(&self, id: AtomId) -> Option<AtomId> {
+        let next = AtomId(id.0.checked_add(1)?);
+        let (this, other) = (&self[id], self.list.get(next.0 as usize)?);
+        let touches = other.section == this.section && other.start == this.end;
+        let nameless = |atom: &Atom| atom.kind == AtomKind::Anonymous;
+        (touches && nameless(this) && nameless(other)).then_some(next)
+    }
+
     /// The atom that `offset` means. In a section with one atom that is the atom, even from outside
     /// its bounds: compilers fold `&array[i - 1]` into such offsets. Else the atom that holds the
-    /// byte.
+    /// byte, or ends there if none does.
     pub fn at(&self, section: SectionId, offset: i64) -> Option<AtomId> {
         let ids = self.of_section(section);
         if let [only] = ids {
@@ -102,7 +111,7 @@ impl Atoms {
         let offset = u64::try_from(offset).ok()?;
         let next = ids.partition_point(|id| self[*id].start <= offset);
         let id = *ids.get(next.checked_sub(1)?)?;
-        (offset < self[id].end || self[id].start == offset).then_some(id)
+        (offset <= self[id].end).then_some(id)
     }
 }
 
@@ -132,7 +141,12 @@ pub fn cut(object: &ObjectFile, referenced: &HashMap<SectionId, BTreeSet<u64>>) 
             }
             Class::Strings => strings(id, section),
             Class::Constants => constants(id, section),
-            Class::Ignored | Class::Table(_) | Class::Unknown => Vec::new(),
+            // Names are understood, what lies between them is not.
+            Class::Unknown => {
+                let named = named_pieces(object, id, symbols.get(&id), &padding);
+                named.into_iter().filter(|atom| atom.end <= section.size).collect()
+            }
+            Class::Ignored | Class::Table(_) => Vec::new(),
         };
         let first = atoms.list.len() as u32;
         let ids: Vec<AtomId> = (first..first + pieces.len() as u32).map(AtomId).collect();
@@ -258,12 +272,12 @@ fn is_padding(section: &Section, from: u64, to: u64, referenced: &BTreeSet<u64>)
 }
 
 fn strings(id: SectionId, section: &Section) -> Vec<Atom> {
-    let width = section.entry_size.max(1) as usize;
+    let width = usize::try_from(section.entry_size.max(1)).unwrap_or(usize::MAX);
     let mut pieces = Vec::new();
     let mut start = 0;
     for (index, unit) in section.data.chunks(width).enumerate() {
         if unit.iter().all(|byte| *byte == 0) {
-            let end = ((index + 1) * width) as u64;
+            let end = ((index + 1).saturating_mul(width) as u64).min(section.size);
             pieces.push(nameless(id, start, end, AtomKind::String));
             start = end;
         }
@@ -275,13 +289,10 @@ fn strings(id: SectionId, section: &Section) -> Vec<Atom> {
 }
 
 fn constants(id: SectionId, section: &Section) -> Vec<Atom> {
-    let step = section.entry_size as usize;
-    (0..section.size)
-        .step_by(step)
-        .map(|start| {
-            nameless(id, start, (start + step as u64).min(section.size), AtomKind::Constant)
-        })
-        .collect()
+    let size = section.data.len() as u64;
+    let starts = (0..size).step_by(usize::try_from(section.entry_size).unwrap_or(usize::MAX));
+    let end = |start: u64| start.saturating_add(section.entry_size).min(size);
+    starts.map(|start| nameless(id, start, end(start), AtomKind::Constant)).collect()
 }
 
 fn nameless(section: SectionId, start: u64, end: u64, kind: AtomKind) -> Atom {

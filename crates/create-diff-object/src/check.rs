@@ -3,20 +3,24 @@
 use std::cell::OnceCell;
 
 use kpatch_elf::Binding;
+use kpatch_elf::SymbolKind;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 
+use crate::atoms::Atom;
 use crate::atoms::AtomId;
+use crate::atoms::AtomKind;
+use crate::compare::Reason;
 use crate::correlate::Correlation;
 use crate::lines::Lines;
 use crate::names;
+use crate::references::Reference;
 use crate::references::Target;
 use crate::sections::Class;
 use crate::sections::Policy;
 use crate::sections::classify;
 use crate::select::Selection;
-use crate::select::needed_references;
 use crate::side::Side;
 
 /// A call to `__fentry__` starts within this many bytes of a function: behind an ENDBR64 of 4 bytes.
@@ -87,11 +91,20 @@ fn changed_data(pair: &Checked<'_>, atom: AtomId) -> Refusal {
         );
     }
     let original = pair.correlation.original_of(atom);
-    let moved = original.is_some_and(|o| {
+    if pair.selection.changed_data.get(&atom) == Some(&Reason::Memory) {
+        let old = original.map_or("", |o| &pair.original.section(o).name);
+        return pair.refusal(
+            Code::DataLayoutChanged,
+            atom,
+            format!("`{name}` is moved from `{old}` to `{}`: that is other memory", section.name),
+            "keep the object as it is and add a new one",
+        );
+    }
+    let resized = original.is_some_and(|o| {
         let (o, p) = (&pair.original.atoms[o], &pair.patched.atoms[atom]);
         o.end - o.start != p.end - p.start
     });
-    if moved {
+    if resized {
         return pair.refusal(
             Code::DataLayoutChanged,
             atom,
@@ -110,9 +123,10 @@ fn changed_data(pair: &Checked<'_>, atom: AtomId) -> Refusal {
 fn changed_function(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
     let Some(original) = pair.correlation.original_of(atom) else { return Vec::new() };
     let name = pair.original.name(original);
-    let section = &pair.original.section(original).name;
+    let sections = [pair.original.section(original), pair.patched.section(atom)];
     let mut refusals = Vec::new();
-    if names::is_init_section(section) {
+    let gone = sections.iter().map(|s| &s.name).find(|name| names::is_init_section(name));
+    if let Some(section) = gone {
         refusals.push(pair.refusal(
             Code::InitChanged,
             atom,
@@ -201,7 +215,18 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
             ));
         }
     }
-    for section in side.entries.unknown.get(&atom).into_iter().flatten() {
+    if classify(side.section(atom)) == Class::Unknown {
+        refusals.push(pair.refusal(
+            Code::UnsupportedSection,
+            atom,
+            format!("{what} is new in `{}`, and nothing is known of it", side.section(atom).name),
+            "please report the section's name and what fills it",
+        ));
+    }
+    // Strings and constants are shared by whoever has equal ones.
+    let is_shared = matches!(side.atoms[atom].kind, AtomKind::String | AtomKind::Constant);
+    let unknown = side.entries.unknown.get(&atom).filter(|_| !is_shared);
+    for section in unknown.into_iter().flatten() {
         let section = &side.object[*section].name;
         refusals.push(pair.refusal(
             Code::UnknownSection,
@@ -210,8 +235,11 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
             "please report the section's name and what fills it",
         ));
     }
-    for reference in needed_references(side, atom) {
-        refusals.extend(unusable_target(pair, atom, reference.target));
+    for reference in side.needed_references(atom) {
+        if reference.target != Target::Atom(atom) {
+            refusals.extend(unusable_target(pair, atom, reference.target));
+        }
+        refusals.extend(end_or_start(pair, atom, reference));
     }
     refusals
 }
@@ -219,7 +247,13 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
 fn unusable_target(pair: &Checked<'_>, atom: AtomId, target: Target) -> Option<Refusal> {
     let side = pair.patched;
     let section = match target {
-        Target::Atom(target) => side.section(target),
+        // What the running kernel has is what counts, whatever the patch made of it.
+        Target::Atom(target) => match pair.correlation.original_of(target) {
+            Some(original) if !pair.selection.included.contains(&target) => {
+                pair.original.section(original)
+            }
+            _ => side.section(target),
+        },
         Target::Section(section) => &side.object[section],
         _ => return None,
     };
@@ -241,4 +275,39 @@ fn unusable_target(pair: &Checked<'_>, atom: AtomId, target: Target) -> Option<R
         ));
     }
     None
+}
+
+/// Variables with a section attribute lie side by side in one section, and the end of one array is the
+/// start of the next variable. Which of them is meant only matters where they part: when not both are
+/// the kernel's, one behind the other.
+fn end_or_start(pair: &Checked<'_>, atom: AtomId, reference: &Reference) -> Option<Refusal> {
+    let side = pair.patched;
+    let Target::Atom(target) = reference.target else { return None };
+    let named = side.object[reference.symbol].kind != SymbolKind::Section;
+    if named || reference.delta != 0 || side.atoms[target].kind != AtomKind::Data {
+        return None;
+    }
+    let section = side.atoms[target].section;
+    let before = side.atoms.at(section, side.atoms[target].start as i64 - 1)?;
+    let this = &side.atoms[before];
+    // A loop runs to the end of an array, not of a single number or pointer.
+    if before == target || this.kind != AtomKind::Data || this.end - this.start <= 8 {
+        return None;
+    }
+    let old = |atom| Some(&pair.original.atoms[pair.correlation.original_of(atom)?]);
+    let touch = |a: &Atom, b: &Atom| a.section == b.section && a.end == b.start;
+    if old(before).zip(old(target)).is_some_and(|(a, b)| touch(a, b)) {
+        return None;
+    }
+    Some(pair.refusal(
+        Code::AmbiguousMatch,
+        atom,
+        format!(
+            "it refers to the end of `{}` or the start of `{}` in `{}`",
+            side.name(before),
+            side.name(target),
+            side.object[section].name
+        ),
+        "define the new variable without a section attribute",
+    ))
 }

@@ -5,22 +5,28 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use kpatch_elf::RelocationKind;
+use kpatch_elf::Section;
+use kpatch_elf::section_flags::WRITE;
+
 use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
 use crate::correlate::Correlation;
+use crate::names;
 use crate::references::LocalBranch;
 use crate::references::Reference;
 use crate::references::Target;
 use crate::sections::BUG_LINE;
 use crate::sections::BUG_TABLE;
 use crate::side::Side;
-use kpatch_elf::RelocationKind;
 
 /// Why two pieces differ: the first reason found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// One is longer.
     Size,
+    /// One is per CPU, or writable, and the other is not.
+    Memory,
     /// A byte outside relocated fields, at this offset from the origin.
     Bytes(i64),
     /// A reference, at this offset from the origin.
@@ -57,6 +63,10 @@ impl<'a> Comparison<'a> {
     /// the same.
     pub fn difference(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
         let (o, p) = (&self.original.atoms[original], &self.patched.atoms[patched]);
+        let sections = (self.original.section(original), self.patched.section(patched));
+        if p.kind == AtomKind::Data && is_other_memory(sections.0, sections.1) {
+            return Some(Reason::Memory);
+        }
         if o.end - o.start != p.end - p.start || o.origin - o.start != p.origin - p.start {
             return Some(Reason::Size);
         }
@@ -74,8 +84,13 @@ impl<'a> Comparison<'a> {
         if let Some(at) = o_bytes.iter().zip(&p_bytes).position(|(a, b)| a != b) {
             return Some(Reason::Bytes(offset(at)));
         }
+        if o_branches.len() != p_branches.len() {
+            return Some(Reason::References);
+        }
         for (a, b) in o_branches.iter().zip(&p_branches) {
-            if !self.same_landing((original, a), (patched, b)) {
+            if a.from - o.start != b.from - p.start
+                || !self.same_landing((original, a), (patched, b))
+            {
                 return Some(Reason::Reference(a.from as i64 - o.origin as i64));
             }
         }
@@ -156,14 +171,42 @@ impl<'a> Comparison<'a> {
                 rests.0.is_some() && rests.0 == rests.1
             }
             (AtomKind::Function, _) | (_, AtomKind::Function) => false,
-            _ => a == b && self.same_content(o, p),
+            (AtomKind::Anonymous, AtomKind::Anonymous) => a == b && self.same_run(o, p),
+            _ => a == b && self.may_stand_for(o, p) && self.same_content(o, p),
+        }
+    }
+
+    /// Whether an unmatched old piece can be used in place of an unmatched new one of equal content.
+    /// Equal bytes do not make two variables one: what the kernel has written to the old one counts.
+    fn may_stand_for(&self, o: AtomId, p: AtomId) -> bool {
+        let is_variable = self.patched.atoms[p].kind == AtomKind::Data
+            && (self.patched.section(p).has(WRITE) || self.original.section(o).has(WRITE));
+        let (old, new) = (self.original.name(o), self.patched.name(p));
+        let same_name = names::base_name(old) == names::base_name(new);
+        // Of one name they are unmatched because there are several of it, or since each use has one.
+        !is_variable || same_name
+    }
+
+    /// Whether two nameless pieces are equal, and all that touches them behind. Such data is cut where
+    /// something refers to it, and what uses the first piece may run on into the next.
+    fn same_run(&self, o: AtomId, p: AtomId) -> bool {
+        let (mut o, mut p) = (Some(o), Some(p));
+        loop {
+            match (o, p) {
+                (None, None) => return true,
+                (Some(old), Some(new)) if self.same_content(old, new) => {
+                    o = self.original.atoms.continuation(old);
+                    p = self.patched.atoms.continuation(new);
+                }
+                _ => return false,
+            }
         }
     }
 
     fn same_landing(&self, o: (AtomId, &LocalBranch), p: (AtomId, &LocalBranch)) -> bool {
         let land = |side: &Side<'a>, (atom, branch): (AtomId, &LocalBranch)| {
             let target = side.atoms.at(side.atoms[atom].section, branch.to)?;
-            Some((target, branch.to - side.atoms[target].origin as i64))
+            Some((target, branch.to.wrapping_sub(side.atoms[target].origin as i64)))
         };
         match (land(self.original, o), land(self.patched, p)) {
             (Some(o), Some(p)) => self.same_atom(o, p),
@@ -197,6 +240,14 @@ impl<'a> Comparison<'a> {
         };
         longer.map(|(side, entry)| side.object[entry.section].name.as_str())
     }
+}
+
+/// Whether code for data in the one section is wrong for data in the other. It may well read what it
+/// could write.
+fn is_other_memory(original: &Section, patched: &Section) -> bool {
+    let per_cpu = |section: &Section| section.name.starts_with(".data..percpu");
+    let writable = |section: &Section| section.has(WRITE) && section.name != ".data..ro_after_init";
+    per_cpu(original) != per_cpu(patched) || writable(patched) && !writable(original)
 }
 
 /// The bytes of an entry that mean something: not the line number of a warning.

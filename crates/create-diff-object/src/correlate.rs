@@ -83,7 +83,7 @@ pub fn correlate(original: &Side<'_>, patched: &Side<'_>) -> Correlation {
 struct Candidates<'a> {
     side: &'a Side<'a>,
     atoms: Vec<AtomId>,
-    users: &'a HashMap<AtomId, BTreeSet<String>>,
+    users: &'a HashMap<AtomId, BTreeSet<&'a str>>,
 }
 
 /// What tells members of a group apart, from the most to the least exact.
@@ -94,8 +94,11 @@ const TESTS: [fn(&Candidates<'_>, AtomId) -> u64; 3] = [
 ];
 
 fn match_group(mut old: Candidates<'_>, mut new: Candidates<'_>, correlation: &mut Correlation) {
-    if old.atoms.len() == 1 && new.atoms.len() == 1 {
-        correlation.add(old.atoms[0], new.atoms[0]);
+    if let ([o], [p]) = (old.atoms.as_slice(), new.atoms.as_slice()) {
+        match may_be_one((&old, *o), (&new, *p)) {
+            true => correlation.add(*o, *p),
+            false => correlation.ambiguous.extend([*p]),
+        }
         return;
     }
     for test in TESTS {
@@ -110,7 +113,9 @@ fn match_group(mut old: Candidates<'_>, mut new: Candidates<'_>, correlation: &m
         let (o_found, p_found) = (unique(&old), unique(&new));
         for (key, o) in o_found {
             if let (Some(o), Some(Some(p))) = (o, p_found.get(&key)) {
-                correlation.add(o, *p);
+                if may_be_one((&old, o), (&new, *p)) {
+                    correlation.add(o, *p);
+                }
             }
         }
         old.atoms.retain(|atom| correlation.patched_of(*atom).is_none());
@@ -118,8 +123,23 @@ fn match_group(mut old: Candidates<'_>, mut new: Candidates<'_>, correlation: &m
     }
     match (old.atoms.as_slice(), new.atoms.as_slice()) {
         ([], _) | (_, []) => {}
-        ([o], [p]) => correlation.add(*o, *p),
+        ([o], [p]) if may_be_one((&old, *o), (&new, *p)) => correlation.add(*o, *p),
         _ => correlation.ambiguous.extend(new.atoms.iter().copied()),
+    }
+}
+
+/// Whether nothing speaks against two pieces of one name being one. All static variables of one name in
+/// the functions of a file have the same name but for the number, so those must share a user.
+fn may_be_one((old, o): (&Candidates<'_>, AtomId), (new, p): (&Candidates<'_>, AtomId)) -> bool {
+    let is_numbered = |c: &Candidates<'_>, atom| {
+        c.side.atoms[atom].kind == AtomKind::Data && names::is_numbered(c.side.name(atom))
+    };
+    if !is_numbered(old, o) && !is_numbered(new, p) {
+        return true;
+    }
+    match (old.users.get(&o), new.users.get(&p)) {
+        (Some(old), Some(new)) => !old.is_disjoint(new),
+        _ => true,
     }
 }
 
@@ -161,15 +181,18 @@ fn goes_by_content(side: &Side<'_>, atom: AtomId) -> bool {
     read_only && local && names::is_numbered(name)
 }
 
-/// Who refers to each atom, by name without numbers.
-fn users(side: &Side<'_>) -> HashMap<AtomId, BTreeSet<String>> {
-    let mut users: HashMap<AtomId, BTreeSet<String>> = HashMap::new();
+/// Who refers to each atom, by the name in the source: what gcc makes of a function is the function.
+fn users<'a>(side: &'a Side<'_>) -> HashMap<AtomId, BTreeSet<&'a str>> {
+    let mut users: HashMap<AtomId, BTreeSet<&str>> = HashMap::new();
     for (id, _) in side.atoms.iter() {
-        let name = names::base_name(side.name(id));
-        for reference in side.references(id) {
+        let name = side.name(id).split('.').next().unwrap_or_default();
+        if name.is_empty() {
+            continue;
+        }
+        for reference in side.needed_references(id) {
             if let Target::Atom(target) = reference.target {
                 if target != id {
-                    users.entry(target).or_default().insert(name.clone());
+                    users.entry(target).or_default().insert(name);
                 }
             }
         }

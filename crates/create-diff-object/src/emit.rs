@@ -269,7 +269,11 @@ impl Emitter<'_> {
             addend: delta.wrapping_add(reference.bias),
         };
         match reference.target {
-            Target::Nothing => Some((with(SymbolId::NULL, 0), None)),
+            // A fixed address stays one; a replacement of no bytes is nowhere.
+            Target::Nothing if reference.symbol == SymbolId::NULL => {
+                Some((with(SymbolId::NULL, reference.delta), None))
+            }
+            Target::Nothing => None,
             Target::Section(_) => None,
             Target::Extern(symbol) => {
                 let name = &side.object[symbol].name;
@@ -313,7 +317,7 @@ impl Emitter<'_> {
             _ => {
                 let origin = (place.start + (atom.origin - atom.start)) as i64;
                 let symbol = self.section_symbol(place.section);
-                with(symbol, delta + origin)
+                with(symbol, delta.wrapping_add(origin))
             }
         }
     }
@@ -333,11 +337,11 @@ impl Emitter<'_> {
     /// says, for compilers number as they like. The symbol that the relocation names is preferred.
     fn kernel_name(&self, atom: AtomId, symbol: SymbolId) -> (String, bool) {
         let Difference { original, patched, correlation, .. } = self.difference;
-        let named = &patched.object[symbol];
-        if named.binding != Binding::Local && patched.atoms.of_symbol(symbol) == Some(atom) {
-            return (named.name.clone(), false);
-        }
-        let old = correlation.original_of(atom).and_then(|o| original.symbol(o));
+        let named = &patched.object[symbol].name;
+        let old = correlation.original_of(atom).and_then(|o| {
+            let mut names = original.atoms[o].symbols.iter().map(|s| &original.object[*s]);
+            names.find(|s| s.name == *named).or_else(|| original.symbol(o))
+        });
         let symbol = old.or_else(|| patched.symbol(atom));
         symbol.map_or((String::new(), true), |s| (s.name.clone(), s.binding == Binding::Local))
     }

@@ -75,9 +75,10 @@ pub fn compare_objects<'a>(
 }
 
 impl Difference<'_> {
-    /// Whether nothing of the running kernel would change.
+    /// Whether nothing goes into the patch: nothing of the running kernel would change, and there is
+    /// nothing new that other objects of the patch could refer to.
     pub fn is_empty(&self) -> bool {
-        self.selection.changed.is_empty() && self.selection.new_functions.is_empty()
+        self.selection.included.is_empty()
     }
 
     /// Names of the functions that replace one of the kernel, by name.

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::collections::HashSet;
 
 use iced_x86::Decoder;
 use iced_x86::DecoderOptions;
 use iced_x86::FlowControl;
 use iced_x86::Instruction;
+use iced_x86::Mnemonic;
 use iced_x86::OpKind;
 use kpatch_elf::Definition;
 use kpatch_elf::ObjectFile;
@@ -35,7 +37,7 @@ pub enum Target {
     Atom(AtomId),
     /// A place in a section that has no atoms (a table, say).
     Section(SectionId),
-    /// Nothing: a replacement of no bytes.
+    /// Nothing: a replacement of no bytes, or (without a symbol) a fixed address.
     Nothing,
 }
 
@@ -82,6 +84,8 @@ pub struct Code {
     pub branches: Vec<LocalBranch>,
     /// Offsets that do not decode.
     pub invalid: Vec<u64>,
+    /// Offsets that the instruction before never goes on to.
+    stops: HashSet<u64>,
 }
 
 /// Decodes all code sections.
@@ -113,11 +117,24 @@ fn decode_range(section: &Section, start: u64, end: u64, code: &mut Code) {
     let bytes = &section.data[start as usize..end as usize];
     let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
+    let mut goes_on = true;
     while decoder.can_decode() {
         decoder.decode_out(&mut instruction);
         let (from, to) = (instruction.ip(), instruction.next_ip());
         if instruction.is_invalid() {
             code.invalid.push(from);
+        }
+        // What fills up behind a jump is not reached either.
+        if !matches!(instruction.mnemonic(), Mnemonic::Int3 | Mnemonic::Nop) {
+            goes_on = !matches!(
+                instruction.flow_control(),
+                FlowControl::UnconditionalBranch
+                    | FlowControl::IndirectBranch
+                    | FlowControl::Return
+            );
+        }
+        if !goes_on {
+            code.stops.insert(to);
         }
         let relocations = section.relocations_in(from..to);
         let branch = is_near_branch(&instruction);
@@ -165,7 +182,9 @@ fn place(object: &ObjectFile, relocation: &Relocation, bias: i64) -> Option<(Sec
     Some((section, (symbol.value as i64).wrapping_add(relocation.addend).wrapping_sub(bias)))
 }
 
-/// The offsets of each section that something refers to.
+/// The offsets of each section that something refers to. In code without a name only those count where
+/// a piece of it begins: the replacement of an alternative, and what is reached from nowhere else but
+/// there. The rest, such as an annotated instruction, lies inside a piece.
 pub fn referenced_offsets(
     object: &ObjectFile,
     code: &HashMap<SectionId, Code>,
@@ -180,10 +199,12 @@ pub fn referenced_offsets(
             if is_empty_replacement(section, index) {
                 continue;
             }
-            if let Some((target, offset)) = place(object, relocation, bias) {
-                if let Ok(offset) = u64::try_from(offset) {
-                    referenced.entry(target).or_default().insert(offset);
-                }
+            let Some((target, offset)) = place(object, relocation, bias) else { continue };
+            let Ok(offset) = u64::try_from(offset) else { continue };
+            let begins = section.name == ALTINSTRUCTIONS
+                || code.get(&target).is_none_or(|code| code.stops.contains(&offset));
+            if begins {
+                referenced.entry(target).or_default().insert(offset);
             }
         }
     }
@@ -210,12 +231,13 @@ pub fn resolve(
         if classify(section) == Class::Ignored || section.relocations.is_empty() {
             continue;
         }
+        let at_end = matches!(classify(section), Class::Table(table) if table.at_end);
         let references = section.relocations.iter().enumerate().map(|(index, relocation)| {
             let (bias, branch) = bias(code.get(&id), relocation);
             let (target, delta) = if is_empty_replacement(section, index) {
                 (Target::Nothing, 0)
             } else {
-                meaning(object, atoms, relocation, bias)
+                meaning(object, atoms, relocation, bias, at_end)
             };
             Reference {
                 offset: relocation.offset,
@@ -237,10 +259,11 @@ fn meaning(
     atoms: &Atoms,
     relocation: &Relocation,
     bias: i64,
+    at_end: bool,
 ) -> (Target, i64) {
     let Some((section, offset)) = place(object, relocation, bias) else {
         if relocation.symbol == SymbolId::NULL {
-            return (Target::Nothing, relocation.addend);
+            return (Target::Nothing, relocation.addend.wrapping_sub(bias));
         }
         debug_assert!(!matches!(object[relocation.symbol].definition, Definition::Section(_)));
         return (Target::Extern(relocation.symbol), relocation.addend.wrapping_sub(bias));
@@ -250,8 +273,8 @@ fn meaning(
         SymbolKind::Function | SymbolKind::Object => atoms.of_symbol(relocation.symbol),
         _ => None,
     };
-    match named.or_else(|| atoms.at(section, offset)) {
-        Some(atom) => (Target::Atom(atom), offset - atoms[atom].origin as i64),
+    match named.or_else(|| atoms.at(section, offset.wrapping_sub(i64::from(at_end)))) {
+        Some(atom) => (Target::Atom(atom), offset.wrapping_sub(atoms[atom].origin as i64)),
         None => (Target::Section(section), offset),
     }
 }

@@ -38,10 +38,21 @@ pub enum Class {
 pub struct Table {
     /// Section name, or with a `*` at the end its beginning.
     pub name: &'static str,
-    /// Relocations per entry. The entry starts at the first one, which says whose entry it is.
-    pub relocations: usize,
+    /// How the section is cut. An entry starts at its first relocation, which says whose entry it is.
+    pub entry: EntrySize,
+    /// Whether that relocation leads to the end of what the entry is about, not to its beginning.
+    pub at_end: bool,
     /// What happens to the entries of a function that goes into the patch.
     pub policy: Policy,
+}
+
+/// How long an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntrySize {
+    /// As long as it takes to have this many relocations; padding and options change the bytes.
+    Relocations(usize),
+    /// So many bytes.
+    Bytes(u64),
 }
 
 /// What happens to table entries.
@@ -55,16 +66,24 @@ pub enum Policy {
     Refuse(Code),
 }
 
+const fn table(name: &'static str, policy: Policy) -> Table {
+    Table { name, entry: EntrySize::Relocations(1), at_end: false, policy }
+}
+
 const fn keep(name: &'static str, relocations: usize) -> Table {
-    Table { name, relocations, policy: Policy::Keep }
+    Table { entry: EntrySize::Relocations(relocations), ..table(name, Policy::Keep) }
+}
+
+const fn keep_at_end(name: &'static str) -> Table {
+    Table { at_end: true, ..keep(name, 1) }
 }
 
 const fn drop(name: &'static str) -> Table {
-    Table { name, relocations: 1, policy: Policy::Drop }
+    table(name, Policy::Drop)
 }
 
 const fn refuse(name: &'static str, code: Code) -> Table {
-    Table { name, relocations: 1, policy: Policy::Refuse(code) }
+    table(name, Policy::Refuse(code))
 }
 
 /// `__jump_table`: code, target and key of each static branch.
@@ -83,13 +102,14 @@ pub const TABLES: &[Table] = &[
     // Code locations that the kernel patches or looks up at run time.
     keep("__mcount_loc", 1),
     keep(BUG_TABLE, 2),
-    keep("__ex_table", 2),
+    // Kernels before 5.16 have a third relocation, to a handler, where later ones have a number.
+    Table { entry: EntrySize::Bytes(12), ..keep("__ex_table", 2) },
     keep(JUMP_TABLE, 3),
     keep(ALTINSTRUCTIONS, 2),
     keep(".smp_locks", 1),
     // Annotations that objtool reads when it runs on the finished module.
-    keep(".discard.reachable", 1),
-    keep(".discard.unreachable", 1),
+    keep_at_end(".discard.reachable"),
+    keep_at_end(".discard.unreachable"),
     keep(".discard.retpoline_safe", 1),
     keep(".discard.noendbr", 1),
     keep(".discard.intra_function_calls", 1),

@@ -13,9 +13,7 @@ use crate::compare::Comparison;
 use crate::compare::Reason;
 use crate::correlate::Correlation;
 use crate::names;
-use crate::references::Reference;
 use crate::references::Target;
-use crate::sections::Policy;
 use crate::side::Side;
 
 /// What goes into the patch. Atoms are those of the patched object.
@@ -60,7 +58,7 @@ pub fn select(original: &Side<'_>, patched: &Side<'_>, correlation: &Correlation
         if patched.atoms[atom].kind == AtomKind::Anonymous {
             queue.extend(neighbours(patched, atom));
         }
-        for reference in needed_references(patched, atom) {
+        for reference in patched.needed_references(atom) {
             let Target::Atom(target) = reference.target else { continue };
             let parent = cold_parts.get(&target);
             let own_cold_part = parent.is_some_and(|parent| selection.included.contains(parent));
@@ -70,17 +68,6 @@ pub fn select(original: &Side<'_>, patched: &Side<'_>, correlation: &Correlation
         }
     }
     selection
-}
-
-/// The references of an atom and of those entries of special sections that go with it.
-pub fn needed_references<'a>(side: &'a Side<'_>, atom: AtomId) -> Vec<&'a Reference> {
-    let mut references: Vec<&Reference> = side.references(atom).iter().collect();
-    for entry in side.entries.of(atom) {
-        if entry.table.policy == Policy::Keep {
-            references.extend(side.references_in(entry.section, entry.start..entry.end));
-        }
-    }
-    references
 }
 
 /// The cold parts of functions, with the function of each.

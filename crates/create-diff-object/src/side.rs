@@ -8,17 +8,22 @@ use kpatch_elf::ObjectFile;
 use kpatch_elf::Section;
 use kpatch_elf::SectionId;
 use kpatch_elf::Symbol;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 
 use crate::atoms;
 use crate::atoms::AtomId;
 use crate::atoms::Atoms;
 use crate::references;
-use crate::references::Code;
 use crate::references::LocalBranch;
 use crate::references::Reference;
+use crate::sections::Policy;
 use crate::tables;
 use crate::tables::Entries;
+
+/// The largest page of x86-64 that a section is ever aligned to.
+const MOST_ALIGNMENT: u64 = 2 << 20;
 
 /// An object, cut into atoms, with the meaning of its relocations.
 #[derive(Debug)]
@@ -29,7 +34,7 @@ pub struct Side<'a> {
     pub atoms: Atoms,
     /// Its special sections.
     pub entries: Entries,
-    code: HashMap<SectionId, Code>,
+    code: HashMap<SectionId, references::Code>,
     references: HashMap<SectionId, Vec<Reference>>,
 }
 
@@ -37,8 +42,16 @@ impl<'a> Side<'a> {
     /// Normalizes an object; `name` is what refusals call it.
     ///
     /// # Errors
-    /// A refusal when a special section cannot be taken apart.
+    /// A refusal when a special section cannot be taken apart, or no compiler makes such an object.
     pub fn new(name: &str, object: &'a ObjectFile) -> Result<Self, Refusal> {
+        if let Some(section) = object.sections.iter().find(|s| s.align > MOST_ALIGNMENT) {
+            return Err(Refusal::new(
+                Code::UnsupportedObject,
+                Place::object(name).symbol(&section.name),
+                format!("section `{}` is aligned to {} bytes", section.name, section.align),
+                "this is not what a compiler makes for the kernel",
+            ));
+        }
         let code = references::decode(object);
         let referenced = references::referenced_offsets(object, &code);
         let atoms = atoms::cut(object, &referenced);
@@ -81,6 +94,17 @@ impl<'a> Side<'a> {
     pub fn references(&self, atom: AtomId) -> &[Reference] {
         let atom = &self.atoms[atom];
         self.references_in(atom.section, atom.start..atom.end)
+    }
+
+    /// The references of an atom and of those entries of special sections that go with it.
+    pub fn needed_references(&self, atom: AtomId) -> Vec<&Reference> {
+        let mut references: Vec<&Reference> = self.references(atom).iter().collect();
+        for entry in self.entries.of(atom) {
+            if entry.table.policy == Policy::Keep {
+                references.extend(self.references_in(entry.section, entry.start..entry.end));
+            }
+        }
+        references
     }
 
     /// The branches of an atom that leave it without a relocation.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use kpatch_elf::ObjectFile;
+use kpatch_elf::Section;
 use kpatch_elf::SectionId;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
@@ -13,6 +15,7 @@ use crate::atoms::AtomId;
 use crate::references::Reference;
 use crate::references::Target;
 use crate::sections::Class;
+use crate::sections::EntrySize;
 use crate::sections::Policy;
 use crate::sections::Table;
 use crate::sections::classify;
@@ -41,7 +44,7 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// The entries of one atom, in the order of the object's sections.
+    /// The entries of one atom, by name of the section, then in its order.
     pub fn of(&self, owner: AtomId) -> &[Entry] {
         self.by_owner.get(&owner).map_or(&[], Vec::as_slice)
     }
@@ -74,27 +77,52 @@ pub fn find(
             }
             _ => continue,
         };
-        let count = references.len() / table.relocations;
-        let size = section.size / count.max(1) as u64;
-        for (index, fields) in references.chunks(table.relocations).enumerate() {
-            let start = index as u64 * size;
-            let whole = fields.len() == table.relocations
-                && size * count as u64 == section.size
-                && fields[0].offset == start
-                && fields.iter().all(|f| f.offset < start + size);
-            if !whole {
+        for (start, end) in bounds(table, section, references) {
+            let fields = fields_in(references, start..end);
+            let expected = match table.entry {
+                EntrySize::Relocations(number) => fields.len() == number,
+                EntrySize::Bytes(_) => true,
+            };
+            let whole = section.size % (end - start) == 0 && end <= section.data.len() as u64;
+            let first = fields.first().filter(|first| first.offset == start && expected);
+            let Some(first) = first.filter(|_| whole) else {
                 return Err(Refusal::new(
                     Code::UnsupportedSection,
                     Place::object(name).symbol(&section.name),
                     format!("section `{}` does not have the expected entries", section.name),
                     "the kernel or the compiler is newer than this tool knows; please report it",
                 ));
-            }
-            let Target::Atom(owner) = fields[0].target else { continue };
-            let (end, at) = (start + size, fields[0].delta);
-            let entry = Entry { table, section: id, start, end, at };
+            };
+            let Target::Atom(owner) = first.target else { continue };
+            let entry = Entry { table, section: id, start, end, at: first.delta };
             entries.by_owner.entry(owner).or_default().push(entry);
         }
     }
+    // Which section comes first in a file depends on code that need not be the owner's.
+    for list in entries.by_owner.values_mut() {
+        list.sort_by_key(|entry| (&object[entry.section].name, entry.section, entry.start));
+    }
     Ok(entries)
+}
+
+/// First byte and end of each entry.
+fn bounds(table: &Table, section: &Section, references: &[Reference]) -> Vec<(u64, u64)> {
+    let size = match table.entry {
+        EntrySize::Bytes(size) => size,
+        EntrySize::Relocations(number) => {
+            let count = references.len().div_ceil(number).max(1) as u64;
+            // With a remainder, the last entry is too long, and no entry of its table.
+            section.size / count
+        }
+    };
+    let size = size.max(1);
+    let mut starts: Vec<u64> = references.iter().map(|r| r.offset / size * size).collect();
+    starts.dedup();
+    starts.into_iter().map(|start| (start, start.saturating_add(size))).collect()
+}
+
+fn fields_in(references: &[Reference], range: Range<u64>) -> &[Reference] {
+    let first = references.partition_point(|r| r.offset < range.start);
+    let end = references.partition_point(|r| r.offset < range.end);
+    &references[first..end.max(first)]
 }
