@@ -1,0 +1,33 @@
+// Now a new variable begins where the array ends.
+//@ refuse: KPB0408 f
+#include "kernel.h"
+
+// gcc writes them from the last to the first.
+#ifdef PATCHED
+static int more[3] __read_mostly = { 4, 5, 6 };
+#endif
+static int values[3] __read_mostly = { 1, 2, 3 };
+
+int *e(int x)
+{
+#ifdef PATCHED
+	return x ? &values[x] : &more[x];
+#else
+	return &values[x];
+#endif
+}
+
+int f(int x)
+{
+	int *p, sum = 0;
+
+	for (p = values; p < &values[3]; p++) {
+		asm("" : "+r" (p));
+		sum += *p;
+	}
+#ifdef PATCHED
+	return sum + 10 * x;
+#else
+	return sum + x;
+#endif
+}

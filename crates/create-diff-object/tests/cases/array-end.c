@@ -1,0 +1,31 @@
+// The end of the one array is the start of the next, in the kernel as here; behind the other is nothing.
+//@ changed: f
+//@ run: f(1) = 31
+#include "kernel.h"
+
+static int values[3] __read_mostly = { 1, 2, 3 };
+static int more[3] __read_mostly = { 4, 5, 6 };
+
+int *e(int x)
+{
+	return x ? &values[x] : &more[x];
+}
+
+int f(int x)
+{
+	int *p, sum = 0;
+
+	for (p = values; p < &values[3]; p++) {
+		asm("" : "+r" (p));
+		sum += *p;
+	}
+	for (p = more; p < &more[3]; p++) {
+		asm("" : "+r" (p));
+		sum += *p;
+	}
+#ifdef PATCHED
+	return sum + 10 * x;
+#else
+	return sum + x;
+#endif
+}

@@ -1,0 +1,167 @@
+//! Reads the directives of a case. An unknown or misspelt one is an error: it would test nothing.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::compile::Way;
+
+/// A source with what is expected of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) source: PathBuf,
+    pub(crate) changed: Vec<String>,
+    pub(crate) new: Vec<String>,
+    pub(crate) new_globals: Vec<String>,
+    /// Code and symbol.
+    pub(crate) refusals: Vec<(String, String)>,
+    pub(crate) exported: Vec<String>,
+    /// Module and name.
+    pub(crate) modules: Vec<(String, String)>,
+    pub(crate) placeholders: Option<Vec<String>>,
+    pub(crate) references: Vec<WantedReference>,
+    /// Section and size; `None` for any size but 0.
+    pub(crate) sections: Vec<(String, Option<u64>)>,
+    pub(crate) texts: Vec<(String, bool)>,
+    pub(crate) runs: Vec<WantedRun>,
+    pub(crate) flags: Vec<String>,
+    pub(crate) patched_flags: Vec<String>,
+    only: Vec<String>,
+}
+
+/// `refers` or `refers-not`.
+#[derive(Debug, Clone)]
+pub(crate) struct WantedReference {
+    pub(crate) from: String,
+    pub(crate) to: Referred,
+    pub(crate) wanted: bool,
+}
+
+/// What a reference of the emitted object goes to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Referred {
+    Placeholder(String),
+    Plain(String),
+    Here(String),
+}
+
+/// `run`.
+#[derive(Debug, Clone)]
+pub(crate) struct WantedRun {
+    pub(crate) function: String,
+    pub(crate) arguments: String,
+    pub(crate) result: i64,
+}
+
+impl Case {
+    /// Whether the case is to be compiled in that way.
+    pub(crate) fn is_for(&self, way: &Way) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == way.name)
+    }
+}
+
+/// All cases by name.
+pub(crate) fn read_all() -> Result<Vec<Case>, String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let entries = fs::read_dir(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    let mut cases = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| e.to_string())?.path();
+        if path.extension().is_some_and(|e| e == "c") {
+            cases.push(read(&path).map_err(|e| format!("{}: {e}", path.display()))?);
+        }
+    }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(cases)
+}
+
+fn read(path: &Path) -> Result<Case, String> {
+    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let mut case = Case {
+        name: path.file_stem().unwrap_or_default().to_string_lossy().replace('-', "_"),
+        source: path.to_owned(),
+        ..Case::default()
+    };
+    let mut answers = 0;
+    for line in text.lines() {
+        let Some(directive) = line.trim().strip_prefix("//@") else { continue };
+        let (key, value) = directive.split_once(':').unwrap_or((directive, ""));
+        let (key, value) = (key.trim(), value.trim());
+        let words = || value.split_whitespace().map(str::to_owned);
+        answers +=
+            usize::from(matches!(key, "same" | "changed" | "new" | "new-globals" | "refuse"));
+        match key {
+            "same" => {}
+            "changed" => case.changed.extend(words()),
+            "new" => case.new.extend(words()),
+            "new-globals" => case.new_globals.extend(words()),
+            "refuse" => {
+                let (code, symbol) = value.split_once(' ').ok_or("`refuse` without symbol")?;
+                let symbol = if symbol.trim() == "*" { "" } else { symbol.trim() };
+                case.refusals.push((code.to_owned(), symbol.to_owned()));
+            }
+            "exported" => case.exported.extend(words()),
+            "module" => {
+                let module = words().next().ok_or("`module` without name")?;
+                case.modules.extend(words().skip(1).map(|name| (module.clone(), name)));
+            }
+            "placeholders" => case.placeholders.get_or_insert_default().extend(words()),
+            "refers" | "refers-not" => {
+                let (from, to) = value.split_once("->").ok_or("`refers` without `->`")?;
+                let wanted = key == "refers";
+                case.references.push(WantedReference {
+                    from: from.trim().to_owned(),
+                    to: referred(to)?,
+                    wanted,
+                });
+            }
+            "holds" => {
+                let (section, size) = value.split_once(' ').ok_or("`holds` without size")?;
+                let size = match size.trim() {
+                    "*" => None,
+                    number => Some(number.parse().map_err(|_| format!("`{number}` bytes"))?),
+                };
+                case.sections.push((section.to_owned(), size));
+            }
+            "lacks" => case.sections.extend(words().map(|section| (section, Some(0)))),
+            "text" => case.texts.push((value.to_owned(), true)),
+            "no-text" => case.texts.push((value.to_owned(), false)),
+            "run" => case.runs.push(run(value)?),
+            "flags" => case.flags.extend(words()),
+            "patched-flags" => case.patched_flags.extend(words()),
+            "only" => case.only.extend(words()),
+            _ => return Err(format!("unknown directive `{key}`")),
+        }
+    }
+    if answers == 0 {
+        return Err("the case expects nothing".into());
+    }
+    for list in [&mut case.changed, &mut case.new, &mut case.new_globals] {
+        list.sort();
+    }
+    case.refusals.sort();
+    Ok(case)
+}
+
+fn referred(text: &str) -> Result<Referred, String> {
+    match text.split_whitespace().collect::<Vec<_>>()[..] {
+        ["klp", name] => Ok(Referred::Placeholder(name.to_owned())),
+        ["plain", name] => Ok(Referred::Plain(name.to_owned())),
+        [name] => Ok(Referred::Here(name.to_owned())),
+        _ => Err(format!("`{text}` is no target")),
+    }
+}
+
+fn run(text: &str) -> Result<WantedRun, String> {
+    let parse = || {
+        let (call, result) = text.rsplit_once('=')?;
+        let (function, arguments) = call.trim().strip_suffix(')')?.split_once('(')?;
+        Some(WantedRun {
+            function: function.trim().to_owned(),
+            arguments: arguments.to_owned(),
+            result: result.trim().parse().ok()?,
+        })
+    };
+    parse().ok_or_else(|| format!("`{text}` is not `f(arguments) = result`"))
+}

@@ -1,0 +1,81 @@
+//! The differ on small C sources that gcc compiles with the kernel's flags, and on damaged objects.
+//!
+//! A case is a file `tests/cases/<name>.c`, compiled twice: as it is (the running kernel), and with
+//! `-DPATCHED`. What is expected stands in comments of the source, one directive per line:
+//!
+//! - `//@ changed: f g` – the functions that replace one of the kernel, all of them, without the
+//!   numbers that gcc appends. No directive: none.
+//! - `//@ new: f g` – likewise for the functions that the kernel does not have.
+//! - `//@ same` – nothing at all goes into the patch. A case says this, or `changed`, `new`,
+//!   `new-globals` or `refuse`.
+//! - `//@ new-globals: a b` – what the object offers to others of the same patch.
+//! - `//@ refuse: KPB0402 symbol` – a reason against the patch; all of them have to be listed. `*` as
+//!   symbol stands for code without a name.
+//! - `//@ exported: a b` – names that the kernel exports; every other reference must become a
+//!   placeholder for the livepatch core.
+//! - `//@ module: m a b` – names that module `m` defines.
+//! - `//@ placeholders: a b` – the placeholders of the emitted object, all of them.
+//! - `//@ refers: f -> g` – the code or data of `f` in the emitted object has a reference to the
+//!   emitted `g`; `-> klp g` to the placeholder of `g`, `-> plain g` to an undefined symbol;
+//!   `refers-not` says that it has none.
+//! - `//@ holds: section 24` – the emitted object has that many bytes in sections of this name, and
+//!   `//@ lacks: section` that it has none. `*` as number: any but none.
+//! - `//@ text: words` – the emitted object holds that string, and `//@ no-text: words` does not.
+//! - `//@ run: f(1, 2) = 3` – the new `f`, linked with the original object as its kernel and called,
+//!   returns that.
+//! - `//@ flags: -f…` – more options for gcc. `//@ patched-flags: …` – for the patched side only.
+//! - `//@ only: padded` – do not compile in the other ways.
+//!
+//! Every case is compiled with call padding (`padded`), without it (`plain`), and without it but with
+//! jump tables (`switch`). Whatever is emitted is also checked for itself: see `emitted.rs`.
+
+mod case;
+mod compile;
+mod damage;
+mod emitted;
+mod expect;
+mod kernel;
+mod real;
+mod run;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+use libtest_mimic::Failed;
+use libtest_mimic::Trial;
+
+use crate::case::Case;
+use crate::compile::WAYS;
+use crate::compile::Way;
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let cases = match case::read_all() {
+        Ok(cases) => cases,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut trials = Vec::new();
+    for way in WAYS {
+        for case in cases.iter().filter(|case| case.is_for(way)) {
+            let case = case.clone();
+            let name = format!("{}::{}", way.name, case.name);
+            trials.push(Trial::test(name, move || whole_case(&case, way)));
+        }
+    }
+    let padded = &WAYS[0];
+    for case in cases.into_iter().filter(|case| case.is_for(padded)) {
+        let name = format!("damaged::{}", case.name);
+        trials.push(Trial::test(name, move || damage::compiled(&case, padded)));
+    }
+    trials.extend(real::trials());
+    libtest_mimic::run(&args, trials).exit_code()
+}
+
+fn whole_case(case: &Case, way: &Way) -> Result<(), Failed> {
+    let pair = compile::pair(case, way)?;
+    expect::no_change_to_itself(&pair)?;
+    expect::answer(case, &pair)
+}
