@@ -51,6 +51,11 @@ impl CoreLibrary {
         command.arg("-L").arg(&self.directory);
         command
     }
+
+    /// Where in the cache things are that were compiled with it.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
 }
 
 /// `core` by the best of `toolchains` that compiles it, from `cache` if it is there.
@@ -58,8 +63,7 @@ impl CoreLibrary {
 /// # Errors
 /// When no compiler is left (the message says what to install), or the cache cannot be written.
 pub(crate) fn prepare(
-    toolchains: Vec<Toolchain>,
-    mut rejected: Vec<Rejected>,
+    toolchains: impl IntoIterator<Item = Result<Toolchain, Rejected>>,
     options: &KernelOptions,
     cache: &Path,
     log: &ToolLog,
@@ -68,7 +72,15 @@ pub(crate) fn prepare(
     fs::create_dir_all(&cache)
         .with_context(|| format!("cannot create cache `{}`", cache.display()))?;
     sweep(&cache);
+    let mut rejected = Vec::new();
     for toolchain in toolchains {
+        let toolchain = match toolchain {
+            Ok(toolchain) => toolchain,
+            Err(reason) => {
+                rejected.push(reason);
+                continue;
+            }
+        };
         let description = rust_target::description(toolchain.version, options);
         let flags = rust_target::flags(toolchain.version, options);
         let directory = cache.join(key(&toolchain, &description, &flags)?);
@@ -106,14 +118,19 @@ fn key(toolchain: &Toolchain, description: &str, flags: &[String]) -> Result<Str
         flags.join("\n"),
         COMPILER_BUILTINS.to_owned(),
     ];
+    let (major, minor) = toolchain.version;
+    Ok(format!("{major}.{minor}-{}", digest(&parts)))
+}
+
+/// 64 bits of a hash of `parts`, which are delimited: `ab`,`c` and `a`,`bc` differ.
+pub(crate) fn digest(parts: &[impl AsRef<[u8]>]) -> String {
     let mut hash = Sha256::new();
-    for part in &parts {
+    for part in parts {
+        let part = part.as_ref();
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    let (major, minor) = toolchain.version;
-    let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{major}.{minor}-{hash}"))
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn compile(
@@ -274,7 +291,7 @@ mod tests {
         let toolchain = toolchain(dir.path(), true);
         let options = KernelOptions::default();
         let one = |options: &KernelOptions| {
-            prepare(vec![toolchain.clone()], vec![], options, &cache, &log).unwrap()
+            prepare([Ok(toolchain.clone())], options, &cache, &log).unwrap()
         };
 
         let first = one(&options);
@@ -301,8 +318,8 @@ mod tests {
         let options = KernelOptions::default();
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                let toolchains = vec![toolchain.clone()];
-                scope.spawn(|| prepare(toolchains, vec![], &options, dir.path(), &log).unwrap());
+                let toolchains = [Ok(toolchain.clone())];
+                scope.spawn(|| prepare(toolchains, &options, dir.path(), &log).unwrap());
             }
         });
         assert_eq!(runs(dir.path()), 2);
@@ -315,7 +332,7 @@ mod tests {
         let cache = dir.path().join("cache");
         let broken = toolchain(dir.path(), false);
         let options = KernelOptions::default();
-        let error = prepare(vec![broken], vec![], &options, &cache, &log).unwrap_err().to_string();
+        let error = prepare([Ok(broken)], &options, &cache, &log).unwrap_err().to_string();
         for part in ["no such feature", "`rust-src`", "`rust-web-src`", "KPATCH_RUSTC"] {
             assert!(error.contains(part), "{error}");
         }
@@ -332,9 +349,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = ToolLog::open(&dir.path().join("log")).unwrap();
         let (bad, good) = (dir.path().join("bad"), dir.path().join("good"));
-        let toolchains = vec![toolchain(&bad, false), toolchain(&good, true)];
+        let rejected = Rejected { rustc: dir.path().join("old"), reason: "too old".to_owned() };
+        let toolchains = [Err(rejected), Ok(toolchain(&bad, false)), Ok(toolchain(&good, true))];
         let options = KernelOptions::default();
-        let library = prepare(toolchains, vec![], &options, dir.path(), &log).unwrap();
+        let library = prepare(toolchains, &options, dir.path(), &log).unwrap();
         assert_eq!(library.toolchain.rustc, good.join("rustc"));
     }
 }

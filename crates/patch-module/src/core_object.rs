@@ -49,11 +49,32 @@ const LOADABLE: &[u32] = &[
     elf::R_X86_64_PC64.0,
 ];
 
-/// Compiles the core in `directory`, which must exist, and returns the object file.
+/// The edition that the core is written in.
+const EDITION: &str = "2021";
+
+/// The compiled core: from the cache, beside the library that it was compiled with, or compiled now in
+/// `directory`, which must exist. It depends on nothing else: no kernel header, no patch.
 ///
 /// # Errors
 /// When rustc fails, or the object does not pass the gate (a [`Refusal`]).
-pub(crate) fn compile(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<PathBuf> {
+pub(crate) fn prepare(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<PathBuf> {
+    let mut parts = vec![EDITION];
+    parts.extend(sources::CORE.iter().flat_map(|(name, text)| [*name, *text]));
+    let name = format!("kpatch_core-{}.o", core_library::digest(&parts));
+    let kept = library.directory().join(name);
+    if !kept.is_file() {
+        let compiled = compile(library, directory, log)?;
+        let mut whole = tempfile::NamedTempFile::new_in(library.directory())?;
+        std::io::copy(&mut fs::File::open(compiled)?, &mut whole)?;
+        whole.persist(&kept).with_context(|| format!("cannot keep `{}`", kept.display()))?;
+    }
+    // A cache may rot: what is linked has passed the gate now, not once.
+    let data = fs::read(&kept).with_context(|| format!("cannot read `{}`", kept.display()))?;
+    check(&data)?;
+    Ok(kept)
+}
+
+fn compile(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<PathBuf> {
     for (name, text) in sources::CORE {
         let file = directory.join(name);
         fs::write(&file, text).with_context(|| format!("cannot write `{}`", file.display()))?;
@@ -61,12 +82,11 @@ pub(crate) fn compile(library: &CoreLibrary, directory: &Path, log: &ToolLog) ->
     let core = directory.join("kpatch_core.o");
     let mut rustc = library.rustc(directory);
     rustc
-        .args(["--crate-name=kpatch_core", "--crate-type=lib", "--edition=2021"])
+        .args(["--crate-name=kpatch_core", "--crate-type=lib"])
+        .arg(format!("--edition={EDITION}"))
         .arg(core_library::emit("obj", &core))
         .arg(directory.join("lib.rs"));
     log.run(&mut rustc)?;
-    let data = fs::read(&core).with_context(|| format!("cannot read `{}`", core.display()))?;
-    check(&data)?;
     Ok(core)
 }
 
@@ -111,6 +131,9 @@ fn check(data: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::KernelOptions;
+    use crate::testing::script;
+    use crate::toolchain::Toolchain;
     use object::Architecture;
     use object::BinaryFormat;
     use object::Endianness;
@@ -145,6 +168,40 @@ mod tests {
             object.add_relocation(text, relocation).unwrap();
         }
         object.write().unwrap()
+    }
+
+    #[test]
+    fn compiled_once_and_checked_always() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir_all(path("core/src")).unwrap();
+        fs::write(path("core/src/lib.rs"), "").unwrap();
+        fs::write(path("core/Cargo.toml"), "edition = \"2024\"\n").unwrap();
+        fs::write(path("object"), needing(OFFERED, elf::R_X86_64_PLT32.0)).unwrap();
+        // Writes the object for whatever it is asked to emit, and notes it.
+        let body = format!(
+            "for a; do case $a in --emit=*) cp '{0}/object' \"${{a#--emit=*=}}\"; echo $a >> '{0}/runs';; \
+             esac; done",
+            dir.path().display()
+        );
+        script(&path("rustc"), &body);
+        let toolchain = Toolchain {
+            rustc: path("rustc"),
+            version: (1, 96),
+            identity: "test".into(),
+            core: path("core"),
+        };
+        let log = ToolLog::open(&path("log")).unwrap();
+        let options = KernelOptions::default();
+        let library = core_library::prepare([Ok(toolchain)], &options, dir.path(), &log).unwrap();
+        let runs = || fs::read_to_string(path("runs")).unwrap().matches("--emit=obj").count();
+
+        let first = prepare(&library, dir.path(), &log).unwrap();
+        assert_eq!(prepare(&library, dir.path(), &log).unwrap(), first);
+        assert_eq!(runs(), 1);
+        assert_eq!(fs::read(&first).unwrap(), fs::read(path("object")).unwrap());
+        fs::write(&first, needing(&["panic"], elf::R_X86_64_PLT32.0)).unwrap();
+        assert!(prepare(&library, dir.path(), &log).is_err(), "a spoilt cache is not noticed");
     }
 
     fn refused(data: &[u8]) -> Refusal {

@@ -90,13 +90,14 @@ pub fn build(
     let work_dir = make_absolute(work_dir)?;
     let cache_dir = make_absolute(cache_dir)?;
 
-    let (toolchains, rejected) = toolchain::find(&toolchain::Places::from_env(), log);
-    let library = core_library::prepare(toolchains, rejected, target.options, &cache_dir, log)?;
+    let places = toolchain::Places::from_env();
+    let toolchains = toolchain::find(&places, log);
+    let library = core_library::prepare(toolchains, target.options, &cache_dir, log)?;
 
     let core_dir = work_dir.join("core");
     fs::create_dir_all(&core_dir)
         .with_context(|| format!("cannot create `{}`", core_dir.display()))?;
-    let core = core_object::compile(&library, &core_dir, log)?;
+    let core = core_object::prepare(&library, &core_dir, log)?;
 
     let directory = work_dir.join("module");
     kbuild::lay_out(&directory, &core, module)?;

@@ -101,22 +101,22 @@ impl Places {
     }
 }
 
-/// All toolchains in `places` that have their sources, best first, and the compilers that have not.
-pub(crate) fn find(places: &Places, log: &ToolLog) -> (Vec<Toolchain>, Vec<Rejected>) {
-    let mut found = Vec::new();
-    let mut rejected = Vec::new();
+/// All compilers in `places`, best first: toolchains that have their sources, and why others have
+/// not. Each is asked only when it is its turn: usually the first or second will do.
+pub(crate) fn find(
+    places: &Places,
+    log: &ToolLog,
+) -> impl Iterator<Item = Result<Toolchain, Rejected>> {
     let mut seen = BTreeSet::new();
-    for candidate in places.compilers() {
+    places.compilers().into_iter().filter_map(move |candidate| {
         match examine(&candidate, places, log) {
             Ok(toolchain) => {
-                if seen.insert(toolchain.rustc.canonicalize().unwrap_or(candidate)) {
-                    found.push(toolchain);
-                }
+                let new = seen.insert(toolchain.rustc.canonicalize().unwrap_or(candidate));
+                new.then_some(Ok(toolchain))
             }
-            Err(reason) => rejected.push(Rejected { rustc: candidate, reason }),
+            Err(reason) => Some(Err(Rejected { rustc: candidate, reason })),
         }
-    }
-    (found, rejected)
+    })
 }
 
 /// A command that runs `rustc` with everything that it may do, whatever its channel.
@@ -233,6 +233,12 @@ mod tests {
         }
     }
 
+    fn find_all(places: &Places, log: &ToolLog) -> (Vec<Toolchain>, Vec<Rejected>) {
+        let (found, rejected): (Vec<_>, Vec<_>) = find(places, log).partition(Result::is_ok);
+        let found = found.into_iter().filter_map(Result::ok);
+        (found.collect(), rejected.into_iter().filter_map(Result::err).collect())
+    }
+
     #[test]
     fn the_first_compiler_with_its_own_sources_is_best() {
         let fixture = Fixture::new();
@@ -244,7 +250,7 @@ mod tests {
         fixture.compiler("rustup/stable-x", "1.94.1");
         fixture.sources("rustup/stable-x/lib/rustlib/src/rust", None);
 
-        let (found, rejected) = find(&fixture.places(), &fixture.log);
+        let (found, rejected) = find_all(&fixture.places(), &fixture.log);
         let versions: Vec<Version> = found.iter().map(|toolchain| toolchain.version).collect();
         assert_eq!(versions, [(1, 96), (1, 94), (1, 97)]);
         assert_eq!((&found[0].rustc, &found[0].core), (&system, &core));
@@ -257,7 +263,7 @@ mod tests {
         let fixture = Fixture::new();
         fixture.compiler("usr", "1.96.0");
         fixture.sources("usr/lib/rustlib/src/rust", Some("1.85.0"));
-        let (found, rejected) = find(&fixture.places(), &fixture.log);
+        let (found, rejected) = find_all(&fixture.places(), &fixture.log);
         assert_eq!(found, []);
         assert!(rejected[0].reason.contains("no sources of its version"), "{rejected:?}");
     }
@@ -269,7 +275,7 @@ mod tests {
         fixture.sources("usr/src/rustc-1.63.0", None);
         let broken = fixture.compiler("first", "1.96.0");
         script(&broken, "echo no toolchain >&2; exit 1");
-        let (found, rejected) = find(&fixture.places(), &fixture.log);
+        let (found, rejected) = find_all(&fixture.places(), &fixture.log);
         assert_eq!(found, []);
         let reasons: Vec<&str> = rejected.iter().map(|one| one.reason.as_str()).collect();
         assert!(reasons[0].contains("no toolchain"), "{reasons:?}");
@@ -283,13 +289,13 @@ mod tests {
         fixture.sources("usr/src/rustc-1.96.0", None);
         let chosen = fixture.compiler("mine", "1.95.0");
         let places = Places { chosen: Some(chosen.clone()), ..fixture.places() };
-        let (found, rejected) = find(&places, &fixture.log);
+        let (found, rejected) = find_all(&places, &fixture.log);
         assert_eq!(found, []);
         assert_eq!(rejected[0].rustc, chosen);
 
         // By its name alone, as on a command line.
         let path = vec![fixture.path("none"), chosen.parent().unwrap().to_owned()];
         let places = Places { chosen: Some("rustc".into()), path, ..fixture.places() };
-        assert_eq!(find(&places, &fixture.log).1[0].rustc, chosen);
+        assert_eq!(find_all(&places, &fixture.log).1[0].rustc, chosen);
     }
 }
