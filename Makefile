@@ -4,11 +4,12 @@
 # KPATCH_CACHE      where kernels and prepared object directories go (~/.cache/kpatch)
 # CARGO_TARGET_DIR  where cargo builds (target)
 
-.PHONY: help setup fetch-kernel demo test
+.PHONY: help setup fetch-kernel demo test bench
 
 help:
 	@echo 'make demo          from a patch to a live-patched stock kernel in QEMU'
 	@echo 'make test          all tests: format, lints, unit tests, tests in QEMU'
+	@echo 'make bench         how long a one-line patch takes, by phase'
 	@echo 'make setup         install what is missing (apt; needs root or sudo)'
 	@echo 'make fetch-kernel  unpack a stock Debian kernel into the cache'
 
@@ -23,3 +24,6 @@ demo:
 
 test:
 	@scripts/test.sh
+
+bench: fetch-kernel
+	@scripts/bench.sh
