@@ -14,6 +14,7 @@ use kpatch_elf::SectionId;
 use kpatch_elf::SectionKind;
 use kpatch_elf::SymbolId;
 use kpatch_elf::SymbolKind;
+use kpatch_elf::section_flags::EXEC;
 
 use crate::sections::Class;
 use crate::sections::classify;
@@ -257,18 +258,22 @@ fn fill_gaps(
 }
 
 /// Whether a range is only there for alignment: nothing refers to it, and it holds nothing but zeros
-/// or, in code, fewer bytes than the alignment.
+/// or, in code, fewer bytes than the alignment. A reference to the first byte behind a variable may mean
+/// the variable's end, and does if what is there looks like padding.
 fn is_padding(section: &Section, from: u64, to: u64, referenced: &BTreeSet<u64>) -> bool {
     if from >= to {
         return true;
     }
-    if referenced.range(from..to).next().is_some() || !section.relocations_in(from..to).is_empty() {
+    let bytes = section.data.get(from as usize..to as usize);
+    let zeros = section.kind == SectionKind::Nobits
+        || bytes.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
+    let short = to - from < section.align;
+    let mut references = referenced.range(from..to);
+    let behind = from > 0 && !section.has(EXEC) && zeros && short;
+    if references.any(|at| *at != from || !behind) || !section.relocations_in(from..to).is_empty() {
         return false;
     }
-    if section.kind == SectionKind::Nobits || to - from < section.align {
-        return true;
-    }
-    section.data.get(from as usize..to as usize).is_some_and(|b| b.iter().all(|byte| *byte == 0))
+    zeros || short
 }
 
 fn strings(id: SectionId, section: &Section) -> Vec<Atom> {

@@ -172,6 +172,8 @@ const DATA: &[&str] = &[
     "__tracepoints",
     "__tracepoints_strings",
     "__dyndbg",
+    // Its name before 5.10.
+    "__verbose",
     "__dyndbg_classes",
     "__ro_after_init",
     "__*_sched_class",
