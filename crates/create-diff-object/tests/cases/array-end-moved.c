@@ -1,12 +1,13 @@
 // Now a new variable begins where the array ends.
+//@ refuse: KPB0408 e
 //@ refuse: KPB0408 f
 #include "kernel.h"
 
 // gcc writes them from the last to the first.
 #ifdef PATCHED
-static int more[3] __read_mostly = { 4, 5, 6 };
+static int more[4] __read_mostly = { 4, 5, 6, 0 };
 #endif
-static int values[3] __read_mostly = { 1, 2, 3 };
+static int values[4] __read_mostly = { 1, 2, 3, 0 };
 
 int *e(int x)
 {
@@ -21,7 +22,7 @@ int f(int x)
 {
 	int *p, sum = 0;
 
-	for (p = values; p < &values[3]; p++) {
+	for (p = values; p < &values[4]; p++) {
 		asm("" : "+r" (p));
 		sum += *p;
 	}
