@@ -55,7 +55,29 @@ pub fn check(pair: &Checked<'_>) -> Vec<Refusal> {
     for atom in &pair.selection.included {
         refusals.extend(included(pair, *atom));
     }
+    refusals.extend(new_init_functions(pair));
     refusals
+}
+
+/// What a patch adds for boot or load would never run: nothing else speaks of it, as no other function
+/// may refer to it.
+fn new_init_functions(pair: &Checked<'_>) -> Vec<Refusal> {
+    let atoms = pair.patched.atoms.iter().filter(|(id, atom)| {
+        atom.kind == AtomKind::Function
+            && names::is_init_section(&pair.patched.section(*id).name)
+            && pair.correlation.original_of(*id).is_none()
+            && !pair.correlation.is_ambiguous(*id)
+    });
+    let refusal = |(id, _)| {
+        let name = pair.patched.name(id);
+        pair.refusal(
+            Code::InitChanged,
+            id,
+            format!("`{name}` is new in `{}`: it would never run", pair.patched.section(id).name),
+            "do it in a callback, or leave `__init` and `__exit` code out of the patch",
+        )
+    };
+    atoms.map(refusal).collect()
 }
 
 impl Checked<'_> {

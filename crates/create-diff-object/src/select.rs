@@ -42,7 +42,7 @@ pub fn select(original: &Side<'_>, patched: &Side<'_>, correlation: &Correlation
         }
     }
     let cold_parts = cold_parts(patched);
-    changed_cold_parts_change_their_function(&mut selection, &cold_parts);
+    changed_cold_parts_change_their_function(&mut selection, &cold_parts, correlation);
 
     let mut queue: Vec<AtomId> = selection.changed.keys().copied().collect();
     queue.extend(new_globals(patched, correlation));
@@ -84,12 +84,17 @@ fn cold_parts(side: &Side<'_>) -> HashMap<AtomId, AtomId> {
 fn changed_cold_parts_change_their_function(
     selection: &mut Selection,
     cold_parts: &HashMap<AtomId, AtomId>,
+    correlation: &Correlation,
 ) {
     let cold: Vec<AtomId> =
         selection.changed.keys().copied().filter(|id| cold_parts.contains_key(id)).collect();
     for part in cold {
         selection.changed.remove(&part);
-        selection.changed.entry(cold_parts[&part]).or_insert(Reason::ColdPart);
+        let function = cold_parts[&part];
+        // A function without original is new, and comes with its cold part if anything needs it.
+        if correlation.original_of(function).is_some() {
+            selection.changed.entry(function).or_insert(Reason::ColdPart);
+        }
     }
 }
 
