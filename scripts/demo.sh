@@ -37,7 +37,7 @@ build_module() {
 }
 
 boot() {
-  cargo run --release --locked --quiet -p integration --bin demo-boot -- "$module"
+  "$bin/demo-boot" "$module"
 }
 
 start=$(now_ms)
