@@ -312,8 +312,12 @@ fn end_or_start(pair: &Checked<'_>, atom: AtomId, reference: &Reference) -> Opti
     let section = side.atoms[target].section;
     let before = side.atoms.at(section, side.atoms[target].start as i64 - 1)?;
     let this = &side.atoms[before];
-    // A loop runs to the end of an array, not of a single number or pointer.
-    if before == target || this.kind != AtomKind::Data || this.end - this.start <= 8 {
+    // A loop runs to the end of an array, not of a single number or pointer, or of what stands beside
+    // one use of a macro.
+    let is_array = this.kind == AtomKind::Data
+        && this.end - this.start > 8
+        && !names::is_private_to_its_use(side.name(before));
+    if before == target || !is_array {
         return None;
     }
     let old = |atom| Some(&pair.original.atoms[pair.correlation.original_of(atom)?]);

@@ -64,7 +64,8 @@ impl Emitter<'_> {
     }
 
     pub(super) fn refuse_late(&mut self, owner: AtomId, relocation: &Relocation, code: Code) {
-        let name = self.output[relocation.symbol].name.clone();
+        let meant = self.placeholders.iter().find(|(_, symbol)| **symbol == relocation.symbol);
+        let name = meant.map_or("", |(placeholder, _)| placeholder.symbol.name.as_str());
         let function = self.difference.patched.name(owner);
         self.refusals.push(Refusal::new(
             code,
