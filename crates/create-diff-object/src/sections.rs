@@ -171,6 +171,7 @@ const DATA: &[&str] = &[
     ".ref.data",
     "__tracepoints",
     "__tracepoints_strings",
+    "__tracepoint_str",
     "__dyndbg",
     // Its name before 5.10.
     "__verbose",
