@@ -237,7 +237,7 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
             ));
         }
     }
-    if classify(side.section(atom)) == Class::Unknown {
+    if classify(side.section(atom)) == Class::Unknown && !pair.correlation.is_ambiguous(atom) {
         refusals.push(pair.refusal(
             Code::UnsupportedSection,
             atom,

@@ -8,8 +8,18 @@ use std::path::PathBuf;
 
 use create_diff_object::compare_objects;
 use kpatch_elf::ObjectFile;
+use kpatch_elf::SectionId;
+use kpatch_elf::Symbol;
+use kpatch_refusal::Code;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
 use libtest_mimic::Failed;
 use libtest_mimic::Trial;
+use tempfile::TempDir;
+
+use crate::case::Case;
+use crate::emitted;
+use crate::kernel::Kernel;
 
 /// The tests, left out where there is nothing to test.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -20,9 +30,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             objects.iter().try_for_each(against_itself)
         }),
         trial("real::shared_pairs", vec![shared.join("expected.tsv")], |table| pairs(&table[0])),
-        trial("real::cached_objects", cached, |objects| {
+        trial("real::cached_objects", cached.clone(), |objects| {
             objects.iter().try_for_each(against_itself)
         }),
+        trial("real::one_instruction", cached, one_instruction),
     ]
 }
 
@@ -98,4 +109,100 @@ fn pairs(table: &Path) -> Result<(), Failed> {
         }
     }
     if answered < 10 { Err(format!("only {answered} answers").into()) } else { Ok(()) }
+}
+
+/// `xor %eax,%eax` in its two encodings.
+const CLEAR: [[u8; 2]; 2] = [[0x31, 0xc0], [0x33, 0xc0]];
+
+/// One instruction of an object encoded otherwise: that function is changed or refused, and no other,
+/// and what is emitted of it is sound.
+fn one_instruction(objects: &[PathBuf]) -> Result<(), Failed> {
+    const PER_OBJECT: usize = 2;
+    let directory = TempDir::new()?;
+    let mut emitted = 0;
+    for path in objects {
+        let original = kpatch_elf::read(&fs::read(path)?)?;
+        let places = other_encodings(&original);
+        let step = places.len().div_ceil(PER_OBJECT).max(1);
+        for (function, section, at) in places.into_iter().step_by(step) {
+            let mut patched = original.clone();
+            patched.sections[section.0 as usize].data[at] = CLEAR[1][0];
+            match changed_alone(function, &original, &patched, directory.path()) {
+                Ok(was_emitted) => emitted += usize::from(was_emitted),
+                Err(message) => {
+                    return Err(format!("{}: `{function}`: {message}", path.display()).into());
+                }
+            }
+        }
+    }
+    if emitted == 0 { Err("nothing was emitted".into()) } else { Ok(()) }
+}
+
+/// Whether the change was emitted, not refused.
+fn changed_alone(
+    function: &str,
+    original: &ObjectFile,
+    patched: &ObjectFile,
+    directory: &Path,
+) -> Result<bool, String> {
+    let case = Case::default();
+    let difference = match compare_objects(function, original, patched) {
+        Ok(difference) => difference,
+        Err(refusals) => return only_about(function, &refusals).map(|()| false),
+    };
+    // A cold part is redirected with its function.
+    let whole = function.strip_suffix(".cold").unwrap_or(function);
+    if difference.changed_functions() != [whole] || !difference.new_functions().is_empty() {
+        let (changed, new) = (difference.changed_functions(), difference.new_functions());
+        return Err(format!("changed {changed:?}, new {new:?}"));
+    }
+    let object = match difference.emit(&Kernel { case: &case, original }) {
+        Ok(object) => object,
+        Err(refusals) => return only_about(function, &refusals).map(|()| false),
+    };
+    emitted::is_sound(&object, directory)?;
+    emitted::names_patched_functions(&object, &[whole.to_owned()])?;
+    Ok(true)
+}
+
+fn only_about(function: &str, refusals: &Refusals) -> Result<(), String> {
+    let whole = function.strip_suffix(".cold").unwrap_or(function);
+    let known = |refusal: &Refusal| {
+        let symbol = refusal.place.symbol.as_deref().unwrap_or_default();
+        let is_about = [function, whole].contains(&symbol) || symbol == format!("{whole}.cold");
+        match refusal.code {
+            // From the kernel that plays along: faults of the differ.
+            Code::SymbolNotFound => false,
+            // Of data that the function uses.
+            Code::AmbiguousMatch | Code::UnsupportedSection => true,
+            _ => is_about,
+        }
+    };
+    if refusals.0.iter().all(known) { Ok(()) } else { Err(refusals.to_string()) }
+}
+
+/// Where in each function there is an instruction to encode otherwise.
+fn other_encodings(object: &ObjectFile) -> Vec<(&str, SectionId, usize)> {
+    let functions = object.symbols.iter().filter(|s| s.is_defined_function());
+    let place = |symbol: &'_ Symbol| {
+        let section = symbol.section()?;
+        let (start, end) = (symbol.value as usize, (symbol.value + symbol.size) as usize);
+        let bytes = object[section].data.get(start..end)?;
+        if [".init", ".exit"].iter().any(|gone| object[section].name.starts_with(gone)) {
+            return None;
+        }
+        let relocated = |at: usize| {
+            let at = (start + at) as u64;
+            !object[section].relocations_in(at.saturating_sub(8)..at + 2).is_empty()
+        };
+        let mut pairs = bytes.windows(2).enumerate();
+        let (at, _) = pairs.find(|(at, pair)| *pair == CLEAR[0] && !relocated(*at))?;
+        Some((section, start + at))
+    };
+    functions
+        .filter_map(|symbol| {
+            let (section, at) = place(symbol)?;
+            Some((symbol.name.as_str(), section, at))
+        })
+        .collect()
 }

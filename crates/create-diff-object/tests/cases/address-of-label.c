@@ -1,0 +1,22 @@
+// As _THIS_IP_: an address inside the function is one of the new function.
+//@ changed: f
+//@ refers: f -> f
+//@ placeholders: note
+#include "kernel.h"
+
+noinline void note(void *ip)
+{
+}
+
+int f(int x)
+{
+#ifdef PATCHED
+	x++;
+#endif
+	{
+		__label__ here;
+here:
+		note(&&here);
+	}
+	return x;
+}
