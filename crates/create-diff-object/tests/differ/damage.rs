@@ -15,7 +15,7 @@ use crate::compile::Way;
 use crate::kernel::Kernel;
 
 /// Damaged copies per object.
-const COPIES: u64 = 150;
+const COPIES: u64 = 100;
 
 /// Small numbers that follow from a seed (splitmix64).
 struct Numbers(u64);
