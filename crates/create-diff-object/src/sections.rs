@@ -173,7 +173,7 @@ const DATA: &[&str] = &[
     "__tracepoints_strings",
     "__tracepoint_str",
     "__dyndbg",
-    // Its name before 5.10.
+    // Its name in older kernels.
     "__verbose",
     "__dyndbg_classes",
     "__ro_after_init",

@@ -1,4 +1,4 @@
-// .isra and .part clones of the same code under other numbers.
+// .isra and .part clones of the same code, made in another order.
 //@ changed: a
 //@ exported: outside
 #include "kernel.h"
