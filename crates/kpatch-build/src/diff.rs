@@ -84,9 +84,8 @@ pub fn diff(
     let owners: Vec<Owner> = changed.iter().map(|(pair, _)| pair.unit.owner.clone()).collect();
     let mut knowledge = Knowledge::new(target, source, &owners)?;
     for (pair, difference) in &changed {
-        let object = patched_object(&pair.unit.owner).to_owned();
-        let names = difference.new_globals().into_iter().map(str::to_owned);
-        knowledge.new_globals.entry(object).or_default().extend(names);
+        let object = patched_object(&pair.unit.owner);
+        knowledge.add_new_globals(&pair.unit.object, object, difference.new_globals())?;
     }
     let emitted = all_or_refusals(changed.par_iter().map(|(pair, difference)| {
         difference.emit(&knowledge.of(&pair.unit.owner)).map(|object| (*pair, difference, object))

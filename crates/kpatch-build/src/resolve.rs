@@ -17,9 +17,12 @@ use kpatch_elf::livepatch::VMLINUX;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
 use shipped_kernel::Found;
 use shipped_kernel::Module;
 use shipped_kernel::modules;
+use shipped_kernel::modules::Binding;
+use shipped_kernel::modules::SymbolSection;
 use shipped_kernel::symbols;
 
 use crate::compile_database::Owner;
@@ -38,7 +41,7 @@ pub struct Knowledge<'a> {
     /// Functions that objtool knows not to return, by name.
     pub noreturns: BTreeSet<String>,
     /// Symbols that the patch defines anew, by the object that they are for.
-    pub new_globals: BTreeMap<String, BTreeSet<String>>,
+    new_globals: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl<'a> Knowledge<'a> {
@@ -56,6 +59,47 @@ impl<'a> Knowledge<'a> {
         }
         let noreturns = noreturns(source);
         Ok(Knowledge { target, modules, noreturns, new_globals: BTreeMap::new() })
+    }
+
+    /// Notes what `object` (of the kernel: `name`) defines anew.
+    ///
+    /// # Errors
+    /// A refusal for each name that the kernel has as a global already: a copy in the patch would
+    /// split its state, or leave the old code to those who call it.
+    pub fn add_new_globals(
+        &mut self,
+        name: &str,
+        object: &str,
+        new: Vec<&str>,
+    ) -> Result<(), Refusals> {
+        let taken = new.iter().filter(|new| self.has_global(object, new)).map(|new| {
+            Refusal::new(
+                Code::AmbiguousMatch,
+                Place::object(name).symbol(*new),
+                format!("`{new}` is new in this file, but `{object}` has a global of that name"),
+                "do not move it between files; give what is really new another name",
+            )
+        });
+        Refusals::none_or(taken.collect(), ())?;
+        let names = new.into_iter().map(str::to_owned);
+        self.new_globals.entry(object.to_owned()).or_default().extend(names);
+        Ok(())
+    }
+
+    fn has_global(&self, object: &str, name: &str) -> bool {
+        let kallsyms = &self.target.kallsyms;
+        match self.modules.get(object) {
+            Some(module) => module.symbols.iter().any(|symbol| {
+                symbol.name == name
+                    && symbol.binding == Binding::Global
+                    && symbol.section != SymbolSection::Undefined
+            }),
+            // Upper case is global, but for weak ones (scripts/kallsyms.c, nm).
+            None => kallsyms.positions(name).iter().any(|index| {
+                let kind = kallsyms.get(*index).map_or('?', |symbol| symbol.kind);
+                kind.is_ascii_uppercase() && !matches!(kind, 'W' | 'V')
+            }),
+        }
     }
 
     /// The view of one object.
@@ -166,11 +210,10 @@ impl Symbols for OwnerSymbols<'_> {
             let symbol = self.unique(self.object(), name)?.ok_or_else(|| self.not_found(name))?;
             return Ok(self.livepatch(symbol));
         }
-        if !defined_here {
-            let new = knowledge.new_globals.get(self.object());
-            if new.is_some_and(|names| names.contains(name)) {
-                return Ok(Resolution::Ordinary);
-            }
+        // What is new in vmlinux is there for all; what is new in a module needs that module.
+        let new = |object| knowledge.new_globals.get(object).is_some_and(|n| n.contains(name));
+        if !defined_here && (new(self.object()) || new(VMLINUX)) {
+            return Ok(Resolution::Ordinary);
         }
         if !local {
             if let Some(export) = knowledge.target.exports.get(name) {

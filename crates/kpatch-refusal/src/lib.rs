@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn shows_code_place_and_hint() {
         let place = Place::object("fs/proc/cmdline.o").symbol("cmdline_proc_show");
-        let refusal = Refusal::new(Code::NoFtraceEntry, place, "cannot be patched", "patch callers");
+        let refusal =
+            Refusal::new(Code::NoFtraceEntry, place, "cannot be patched", "patch callers");
         assert_eq!(
             refusal.to_string(),
             "KPB0403: cannot be patched\n  at: object `fs/proc/cmdline.o`, symbol \

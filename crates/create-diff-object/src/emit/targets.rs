@@ -41,11 +41,16 @@ impl Emitter<'_> {
             addend: delta.wrapping_add(reference.bias),
         };
         match reference.target {
-            // A fixed address stays one; a replacement of no bytes is nowhere.
+            // A fixed address stays one.
             Target::Nothing if reference.symbol == SymbolId::NULL => {
                 Some((with(SymbolId::NULL, reference.delta), None))
             }
-            Target::Nothing => None,
+            // A replacement of no bytes may be anywhere, but its relocation must be there: the entry has
+            // its layout from it.
+            Target::Nothing => {
+                let place = self.places.get(&owner).copied()?;
+                Some((self.inside(owner, place, &with, 0, true), None))
+            }
             Target::Section(_) => None,
             Target::Extern(symbol) => {
                 let name = &side.object[symbol].name;

@@ -151,6 +151,7 @@ pub(crate) fn names_patched_functions(
 /// All that holds for any emitted object.
 pub(crate) fn is_sound(object: &ObjectFile, directory: &Path) -> Result<(), String> {
     leads_somewhere(object)?;
+    alternatives_are_whole(object)?;
     let bytes = kpatch_elf::write(object).map_err(|e| format!("{e:#}"))?;
     let again = kpatch_elf::read(&bytes).map_err(|e| e.to_string())?;
     leads_somewhere(&again)?;
@@ -166,6 +167,16 @@ pub(crate) fn is_sound(object: &ObjectFile, directory: &Path) -> Result<(), Stri
     let linked = directory.join("linked.o");
     let mut ld = Command::new("ld");
     compile::run(ld.args(["-r", "--fatal-warnings", "-o"]).arg(linked).arg(&path))?;
+    Ok(())
+}
+
+/// Entries keep the layout that the kernel, objtool and the converter know: two relocations each.
+fn alternatives_are_whole(object: &ObjectFile) -> Result<(), String> {
+    for section in object.sections.iter().filter(|s| s.name == ".altinstructions") {
+        if section.relocations.len() as u64 * 14 != section.size * 2 {
+            return Err(format!("{} relocations in {}", section.relocations.len(), section.name));
+        }
+    }
     Ok(())
 }
 
