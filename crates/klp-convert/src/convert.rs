@@ -27,14 +27,13 @@ use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
-use crate::code::function_at;
 use crate::late::Late;
-use crate::placeholders::HINT_REPORT;
 use crate::placeholders::Placeholders;
 use crate::placeholders::is_table;
-use crate::placeholders::malformed;
-use crate::placeholders::name_refusal;
 use crate::placeholders::read_placeholders;
+use crate::refuse::at;
+use crate::refuse::malformed;
+use crate::refuse::name_refusal;
 
 /// `sh_flags` of a livepatch relocation section.
 pub(crate) const LIVEPATCH_FLAGS: u64 =
@@ -101,35 +100,6 @@ fn check_relocations(
 
 fn is_zero(byte: &u8) -> bool {
     *byte == 0
-}
-
-/// A refusal that names the function (else the section) and the offset of a relocation.
-pub(crate) fn at(
-    object: &ObjectFile,
-    section: SectionId,
-    relocation: &Relocation,
-    code: Code,
-    message: &str,
-) -> Refusal {
-    let name = &object[section].name;
-    let place = match function_at(object, section, relocation.offset) {
-        Some(function) => Place::default().symbol(&object[function].name),
-        None => Place::default().symbol(name),
-    };
-    let symbol = &object[relocation.symbol].name;
-    let message =
-        format!("{message} (section `{name}`, offset {:#x}, `{symbol}`)", relocation.offset);
-    let hint = match code {
-        Code::UnsupportedRelocation => {
-            "the code must be built as the kernel's own (no PIC, no TLS)"
-        }
-        Code::UnsupportedSection => {
-            "the kernel reads this place when the livepatch module is loaded, before the patched \
-             module may be there: patch another function, or avoid the construct"
-        }
-        _ => HINT_REPORT,
-    };
-    Refusal::new(code, place, message, hint)
 }
 
 /// One symbol for each livepatch name: the first placeholder that stands for it.

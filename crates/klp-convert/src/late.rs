@@ -22,8 +22,8 @@ use kpatch_refusal::Refusals;
 use crate::code::Site;
 use crate::code::place;
 use crate::code::table_sites;
-use crate::convert::at;
-use crate::placeholders::malformed;
+use crate::refuse::at;
+use crate::refuse::malformed;
 
 /// Sections that the kernel reads, sorts or copies while the livepatch module is loaded.
 /// `__bug_table` and `.call_sites` targets are not here: bug entries are read when a warning fires,

@@ -14,6 +14,7 @@ mod ibt;
 mod late;
 mod objtool;
 mod placeholders;
+mod refuse;
 mod verify;
 
 use std::io::Write;

@@ -13,7 +13,6 @@ use kpatch_elf::Section;
 use kpatch_elf::SectionId;
 use kpatch_elf::SymbolId;
 use kpatch_elf::livepatch::LivepatchSymbol;
-use kpatch_elf::livepatch::NameError;
 use kpatch_elf::livepatch::PLACEHOLDER_RECORD;
 use kpatch_elf::livepatch::PLACEHOLDER_STRINGS;
 use kpatch_elf::livepatch::PLACEHOLDERS;
@@ -25,8 +24,8 @@ use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
-/// What every refusal about the module's form says: the user cannot repair the module by hand.
-pub(crate) const HINT_REPORT: &str = "the module was not made by this toolchain, or is damaged";
+use crate::refuse::malformed;
+use crate::refuse::name_refusal;
 
 /// The placeholders of a module by their symbols.
 pub(crate) type Placeholders = BTreeMap<SymbolId, Placeholder>;
@@ -34,26 +33,6 @@ pub(crate) type Placeholders = BTreeMap<SymbolId, Placeholder>;
 /// Whether the section exists between the differ and the converter only.
 pub(crate) fn is_table(section: &Section) -> bool {
     section.name == PLACEHOLDERS || section.name == PLACEHOLDER_STRINGS
-}
-
-pub(crate) fn malformed(symbol: &str, message: impl Into<String>) -> Refusal {
-    let mut place = Place::default();
-    if !symbol.is_empty() {
-        place = place.symbol(symbol);
-    }
-    Refusal::new(Code::ModuleMalformed, place, message, HINT_REPORT)
-}
-
-pub(crate) fn name_refusal(symbol: &str, error: &NameError) -> Refusal {
-    match error {
-        NameError::TooLong(_) => Refusal::new(
-            Code::NameTooLong,
-            Place::default().symbol(symbol),
-            error.to_string(),
-            "the kernel cannot look this symbol up for a livepatch",
-        ),
-        _ => malformed(symbol, error.to_string()),
-    }
 }
 
 /// All placeholders that the table records.

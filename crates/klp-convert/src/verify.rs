@@ -19,7 +19,7 @@ use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
-use crate::placeholders::HINT_REPORT;
+use crate::refuse::HINT_REPORT;
 use image::Image;
 
 /// What a verified module holds.

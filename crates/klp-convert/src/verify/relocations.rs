@@ -29,7 +29,7 @@ use super::image::Image;
 use super::image::Section;
 use crate::late::section_reason;
 use crate::placeholders::check_objects;
-use crate::placeholders::name_refusal;
+use crate::refuse::name_refusal;
 
 /// Bytes that relocations of loaded sections fill: by target, start to end.
 type Slots = BTreeMap<usize, BTreeMap<u64, u64>>;

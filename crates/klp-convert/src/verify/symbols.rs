@@ -13,7 +13,7 @@ use kpatch_refusal::Refusal;
 
 use super::broken;
 use super::image::Image;
-use crate::placeholders::name_refusal;
+use crate::refuse::name_refusal;
 
 /// Checks all symbols; gives the names of the livepatch symbols, sorted.
 pub(super) fn check(image: &Image<'_>, refusals: &mut Vec<Refusal>) -> Vec<String> {
