@@ -241,9 +241,15 @@ fn arguments(vm: &Vm<'_>, initrd: &Path) -> Vec<String> {
     let model = if accel == Accel::Kvm { "host" } else { model };
     // Writes to /dev/kmsg must not be dropped: they carry the results.
     let append = format!("console=ttyS0 panic=-1 printk.devkmsg=on{parameter}");
+    // One thread for both processors: with a thread each, QEMU lets one run an instruction that the
+    // other has half patched, and a kernel that patches itself crashes now and then.
+    let accelerator = match accel {
+        Accel::Kvm => "kvm",
+        Accel::Tcg => "tcg,thread=single",
+    };
     let arguments = [
         "-accel",
-        accel.name(),
+        accelerator,
         "-cpu",
         model,
         "-m",
