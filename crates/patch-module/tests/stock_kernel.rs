@@ -177,7 +177,7 @@ fn targets(file: &object::File<'_>, name: &str) -> BTreeSet<(usize, u64)> {
     section.relocations().map(|(_, relocation)| address(&relocation)).collect()
 }
 
-fn symbol<'a>(file: &object::File<'a>, name: &str) -> (usize, u64) {
+fn symbol(file: &object::File<'_>, name: &str) -> (usize, u64) {
     let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
     let symbol = symbol.unwrap_or_else(|| panic!("no symbol {name}"));
     (symbol.section_index().unwrap().0, symbol.address())

@@ -128,8 +128,8 @@ fn text(word: u64) -> Option<&'static str> {
 }
 
 fn record(new: usize, old: &'static CStr, object: &'static CStr, position: c_ulong) -> Record {
-    old.as_ptr().expose_provenance();
-    object.as_ptr().expose_provenance();
+    let _ = old.as_ptr().expose_provenance();
+    let _ = object.as_ptr().expose_provenance();
     Record::new(ptr::without_provenance(new), old.as_ptr(), object.as_ptr(), position)
 }
 

@@ -213,7 +213,7 @@ fn table_of_functions() {
 fn with_header_field(name: &str, field: usize, value: u32) -> Vec<u8> {
     let mut bytes = write(&finished()).unwrap();
     let number = |b: &[u8], at: usize, len: usize| {
-        b[at..at + len].iter().rev().fold(0usize, |n, byte| n << 8 | usize::from(*byte))
+        b[at..at + len].iter().rev().fold(0usize, |n, byte| (n << 8) | usize::from(*byte))
     };
     let table = number(&bytes, 40, 8);
     let names = number(&bytes, table + 64 * number(&bytes, 62, 2) + 24, 8);

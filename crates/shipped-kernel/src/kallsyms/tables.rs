@@ -226,14 +226,14 @@ pub(super) fn split_name(names: &[u8]) -> Option<(&[u8], &[u8])> {
         (usize::from(first), rest)
     } else {
         let (&second, rest) = rest.split_first()?;
-        (usize::from(first & 0x7f) | usize::from(second) << 7, rest)
+        (usize::from(first & 0x7f) | (usize::from(second) << 7), rest)
     };
     if len == 0 { None } else { rest.split_at_checked(len) }
 }
 
 /// An index of 24 bit, big endian (`get_symbol_seq` in kernel/kallsyms.c).
 pub(super) fn sequence(bytes: &[u8]) -> usize {
-    bytes.iter().fold(0, |value, &byte| value << 8 | usize::from(byte))
+    bytes.iter().fold(0, |value, &byte| (value << 8) | usize::from(byte))
 }
 
 fn is_permutation(sequences: &[u8], count: usize) -> bool {
