@@ -88,9 +88,13 @@ impl Emitter<'_> {
     ) -> Relocation {
         let atom = &self.difference.patched.atoms[atom];
         match place.symbol {
-            // As assemblers write: objtool takes nothing but section symbols in its annotations, and
-            // a branch to a function's symbol for a call out of the function.
-            Some(symbol) if !in_table && delta == 0 => with(symbol, delta),
+            // As assemblers write, local symbols go by section: objtool takes nothing else in its
+            // annotations, and a jump to a function's symbol (a cold part, say) for a sibling call.
+            Some(symbol)
+                if !in_table && delta == 0 && self.output[symbol].binding != Binding::Local =>
+            {
+                with(symbol, delta)
+            }
             _ => {
                 let origin = (place.start + (atom.origin - atom.start)) as i64;
                 let symbol = self.section_symbol(place.section);
