@@ -68,7 +68,9 @@ fn an_odd_object_path_has_the_right_flags_and_owner() {
     assert_eq!(unit.object, "arch/x86/kvm/../../../virt/kvm/kvm_main.o");
     assert_eq!(unit.owner, Owner::Module { name: "kvm".into(), path: "arch/x86/kvm/kvm".into() });
     let changed = changed_sections(&front.pairs[0].original, &front.pairs[0].patched);
-    assert_eq!(changed, BTreeSet::from([".text.kvm_init".to_owned()]));
+    // Newer compilers split the way out of an error off.
+    assert!(changed.contains(".text.kvm_init"), "{changed:?}");
+    assert!(changed.iter().all(|section| section.ends_with(".kvm_init")), "{changed:?}");
 }
 
 #[test]

@@ -97,7 +97,9 @@ fn kill_after(target: &Target, out: &Path, delay: Duration) -> Result<bool> {
     // The group's number is the child's, which stays taken until it is waited for.
     if unfinished {
         let group = format!("-{}", child.id());
-        let status = Command::new("kill").args(["-KILL", "--", &group]).status()?;
+        // The shell's own: a minimal system has no program of that name.
+        let script = format!("kill -s KILL -- {group}");
+        let status = Command::new("sh").args(["-c", &script]).status()?;
         ensure!(status.success(), "cannot kill the process group {group}");
     }
     child.wait()?;
