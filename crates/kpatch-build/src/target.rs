@@ -47,8 +47,6 @@ pub struct Target {
     pub exports: Exports,
     /// Every symbol that it knows by name.
     pub kallsyms: Kallsyms,
-    /// The version of its source, `6.12.117`.
-    pub source_version: String,
 }
 
 /// Where the parts are: as named on the command line, else where distributions put them.
@@ -147,8 +145,7 @@ pub fn open(parts: Parts, source: &Path, source_version: &str) -> Result<Target>
     }
     Refusals::none_or(refusals, ())?;
     let kallsyms = Kallsyms::read(&image)?;
-    let source_version = banner.source_version.clone();
-    Ok(Target { parts, config, exports, kallsyms, source_version })
+    Ok(Target { parts, config, exports, kallsyms })
 }
 
 /// The release that the headers were made for, where they say so.

@@ -64,9 +64,7 @@ codes! {
     DataLayoutChanged = 409, "the size or section of existing data is changed";
     UnsupportedSection = 410, "a section's content cannot be carried into a livepatch module";
     ModuleOwnedKey = 411, "a changed function uses a static key or static call that a module owns";
-    SignatureSection = 412, "symbols of a changed object cannot be exported again";
     UnsupportedObject = 413, "the object file has a form that is not supported";
-    FunctionRemoved = 414, "a function that other code may hold a pointer to is gone";
 
     SymbolNotUnique = 501, "a symbol's name is not unique in the kernel";
     SymbolNotFound = 502, "a symbol is not in the kernel";
