@@ -11,7 +11,7 @@ use kpatch_refusal::Refusal;
 use crate::atoms::Atom;
 use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
-use crate::compare::Reason;
+use crate::compare::What;
 use crate::correlate::Correlation;
 use crate::lines::Lines;
 use crate::names;
@@ -113,7 +113,7 @@ fn changed_data(pair: &Checked<'_>, atom: AtomId) -> Refusal {
         );
     }
     let original = pair.correlation.original_of(atom);
-    if pair.selection.changed_data.get(&atom) == Some(&Reason::Memory) {
+    if pair.selection.changed_data.get(&atom).is_some_and(|reason| reason.what == What::Memory) {
         let old = original.map_or("", |o| &pair.original.section(o).name);
         return pair.refusal(
             Code::DataLayoutChanged,

@@ -11,6 +11,7 @@ use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
 use crate::compare::Comparison;
 use crate::compare::Reason;
+use crate::compare::What;
 use crate::correlate::Correlation;
 use crate::names;
 use crate::references::Target;
@@ -89,11 +90,13 @@ fn changed_cold_parts_change_their_function(
     let cold: Vec<AtomId> =
         selection.changed.keys().copied().filter(|id| cold_parts.contains_key(id)).collect();
     for part in cold {
-        selection.changed.remove(&part);
+        let Some(reason) = selection.changed.remove(&part) else { continue };
         let function = cold_parts[&part];
         // A function without original is new, and comes with its cold part if anything needs it.
         if correlation.original_of(function).is_some() {
-            selection.changed.entry(function).or_insert(Reason::ColdPart);
+            let reason =
+                Reason { what: What::ColdPart { part, what: Box::new(reason.what) }, ..reason };
+            selection.changed.entry(function).or_insert(reason);
         }
     }
 }

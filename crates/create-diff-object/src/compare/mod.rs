@@ -2,6 +2,8 @@
 //! mean the same. Where code lies, how symbols are numbered and in which order strings come does not
 //! count.
 
+mod reason;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -19,25 +21,10 @@ use crate::references::Target;
 use crate::sections::BUG_LINE;
 use crate::sections::BUG_TABLE;
 use crate::side::Side;
+use crate::tables::Entry;
 
-/// Why two pieces differ: the first reason found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
-    /// One is longer.
-    Size,
-    /// One is per CPU, or writable, and the other is not.
-    Memory,
-    /// A byte outside relocated fields, at this offset from the origin.
-    Bytes(i64),
-    /// A reference, at this offset from the origin.
-    Reference(i64),
-    /// Another number of references.
-    References,
-    /// An entry of this special section.
-    Entry(String),
-    /// The cold part that the compiler split off.
-    ColdPart,
-}
+pub use reason::Reason;
+pub use reason::What;
 
 /// Compares pieces of two objects.
 #[derive(Debug)]
@@ -65,10 +52,10 @@ impl<'a> Comparison<'a> {
         let (o, p) = (&self.original.atoms[original], &self.patched.atoms[patched]);
         let sections = (self.original.section(original), self.patched.section(patched));
         if p.kind == AtomKind::Data && is_other_memory(sections.0, sections.1) {
-            return Some(Reason::Memory);
+            return Some(Reason::whole(What::Memory));
         }
         if o.end - o.start != p.end - p.start || o.origin - o.start != p.origin - p.start {
-            return Some(Reason::Size);
+            return Some(Reason::whole(What::Size));
         }
         let o_branches = self.original.leaving_branches(original);
         let p_branches = self.patched.leaving_branches(patched);
@@ -79,30 +66,34 @@ impl<'a> Comparison<'a> {
         blank(&mut o_bytes, o.start, &o_branches);
         blank(&mut p_bytes, p.start, &p_branches);
         if o_bytes.len() != p_bytes.len() {
-            return Some(Reason::Size);
+            return Some(Reason::whole(What::Size));
         }
         if let Some(at) = o_bytes.iter().zip(&p_bytes).position(|(a, b)| a != b) {
-            return Some(Reason::Bytes(offset(at)));
+            let what = match p.kind {
+                AtomKind::Function | AtomKind::Fragment => What::Instruction,
+                _ => What::Bytes,
+            };
+            return Some(Reason::at(what, offset(at)));
         }
         if o_branches.len() != p_branches.len() {
-            return Some(Reason::References);
+            return Some(Reason::whole(What::References));
         }
         for (a, b) in o_branches.iter().zip(&p_branches) {
             if a.from - o.start != b.from - p.start
                 || !self.same_landing((original, a), (patched, b))
             {
-                return Some(Reason::Reference(a.from as i64 - o.origin as i64));
+                return Some(Reason::at(What::Reference, a.from as i64 - o.origin as i64));
             }
         }
         let o_refs = self.original.references(original);
         let p_refs = self.patched.references(patched);
         if let Some(at) = self.first_other_reference((o_refs, o.start), (p_refs, p.start)) {
             return Some(match at {
-                Some(at) => Reason::Reference(offset(at as usize)),
-                None => Reason::References,
+                Some(at) => Reason::at(What::Reference, offset(at as usize)),
+                None => Reason::whole(What::References),
             });
         }
-        self.other_entry(original, patched).map(|section| Reason::Entry(section.to_owned()))
+        self.other_entry(original, patched)
     }
 
     /// Whether two pieces have the same content.
@@ -214,13 +205,14 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// The first special section in which the two have other entries.
-    fn other_entry(&self, original: AtomId, patched: AtomId) -> Option<&'a str> {
+    /// The first entry of a special section that only one of the two has.
+    fn other_entry(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
         let o_entries = self.original.entries.of(original);
         let p_entries = self.patched.entries.of(patched);
+        let name = |side: &Side<'a>, entry: &Entry| side.object[entry.section].name.clone();
         for (o, p) in o_entries.iter().zip(p_entries) {
-            let name = self.original.object[o.section].name.as_str();
-            let same = name == self.patched.object[p.section].name
+            let section = name(self.original, o);
+            let same = section == name(self.patched, p)
                 && o.at == p.at
                 && entry_bytes(self.original, o) == entry_bytes(self.patched, p)
                 && self
@@ -230,15 +222,14 @@ impl<'a> Comparison<'a> {
                     )
                     .is_none();
             if !same {
-                return Some(name);
+                let (original, patched) = (Some(o.at), Some(p.at));
+                return Some(Reason { what: What::Entry(section), original, patched });
             }
         }
-        let longer = if o_entries.len() > p_entries.len() {
-            o_entries.get(p_entries.len()).map(|e| (self.original, e))
-        } else {
-            p_entries.get(o_entries.len()).map(|e| (self.patched, e))
-        };
-        longer.map(|(side, entry)| side.object[entry.section].name.as_str())
+        let (o, p) = (o_entries.get(p_entries.len()), p_entries.get(o_entries.len()));
+        let section = o.map(|e| name(self.original, e)).or(p.map(|e| name(self.patched, e)))?;
+        let (original, patched) = (o.map(|entry| entry.at), p.map(|entry| entry.at));
+        Some(Reason { what: What::Entry(section), original, patched })
     }
 }
 
@@ -251,7 +242,7 @@ fn is_other_memory(original: &Section, patched: &Section) -> bool {
 }
 
 /// The bytes of an entry that mean something: not the line number of a warning.
-fn entry_bytes(side: &Side<'_>, entry: &crate::tables::Entry) -> Vec<u8> {
+fn entry_bytes(side: &Side<'_>, entry: &Entry) -> Vec<u8> {
     let section = &side.object[entry.section];
     let mut bytes = section.data[entry.start as usize..entry.end as usize].to_vec();
     if section.name == BUG_TABLE && bytes.len() >= BUG_LINE.end {
