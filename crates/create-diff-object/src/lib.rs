@@ -20,6 +20,7 @@ pub mod correlate;
 pub mod emit;
 pub mod lines;
 pub mod names;
+pub mod notices;
 pub mod references;
 pub mod sections;
 pub mod select;
@@ -35,6 +36,8 @@ use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
 use correlate::Correlation;
+use emit::Emitted;
+use notices::Notice;
 use select::Selection;
 use side::Side;
 
@@ -110,11 +113,16 @@ impl Difference<'_> {
         names
     }
 
+    /// What the user should know of the patch before it is written, by place.
+    pub fn notices(&self) -> Vec<Notice> {
+        notices::sorted(Vec::new())
+    }
+
     /// Writes what goes into the patch as an object; `symbols` resolves what it needs of the kernel.
     ///
     /// # Errors
     /// Every reference that cannot be resolved.
-    pub fn emit(&self, symbols: &dyn symbols::Symbols) -> Result<ObjectFile, Refusals> {
+    pub fn emit(&self, symbols: &dyn symbols::Symbols) -> Result<Emitted, Refusals> {
         emit::emit(self, symbols)
     }
 }

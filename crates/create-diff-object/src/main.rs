@@ -45,6 +45,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     for function in difference.new_functions() {
         println!("{name}: new function: {function}");
     }
+    for notice in difference.notices() {
+        eprintln!("warning: {notice}");
+    }
     Ok(!difference.is_empty())
 }
 

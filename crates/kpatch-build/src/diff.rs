@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
+use create_diff_object::emit::Emitted;
+use create_diff_object::notices::Notice;
 use kpatch_elf::ObjectFile;
 use kpatch_elf::ReadError;
 use kpatch_elf::livepatch::VMLINUX;
@@ -36,6 +38,8 @@ pub struct DiffObject {
     pub changed: Vec<String>,
     /// Functions that the kernel does not have.
     pub new: Vec<String>,
+    /// What the user should know of it.
+    pub notices: Vec<Notice>,
 }
 
 /// The name by which livepatch knows what an object is linked into.
@@ -88,11 +92,11 @@ pub fn diff(
         knowledge.add_new_globals(&pair.unit.object, object, difference.new_globals())?;
     }
     let emitted = all_or_refusals(changed.par_iter().map(|(pair, difference)| {
-        difference.emit(&knowledge.of(&pair.unit.owner)).map(|object| (*pair, difference, object))
+        difference.emit(&knowledge.of(&pair.unit.owner)).map(|emitted| (*pair, difference, emitted))
     }))?;
     let mut written = Vec::new();
     let mut names = BTreeSet::new();
-    for (pair, difference, object) in emitted {
+    for (pair, difference, Emitted { object, notices }) in emitted {
         let path = directory.join(file_name(&pair.unit.object, &mut names));
         let bytes = kpatch_elf::write(&object)
             .with_context(|| format!("cannot write the diff of `{}`", pair.unit.object))?;
@@ -104,6 +108,7 @@ pub fn diff(
             path,
             changed: owned(difference.changed_functions()),
             new: owned(difference.new_functions()),
+            notices: difference.notices().into_iter().chain(notices).collect(),
         });
     }
     Ok(written)

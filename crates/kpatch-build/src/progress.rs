@@ -46,6 +46,11 @@ impl Progress {
         self.line(&format!("note: {text}"));
     }
 
+    /// Something that is not as the user may think.
+    pub fn warning(&self, text: &str) {
+        self.line(&format!("warning: {text}"));
+    }
+
     /// Something for those who asked for details.
     pub fn detail(&self, text: &str) {
         if self.verbose {

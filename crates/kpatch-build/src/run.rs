@@ -49,6 +49,9 @@ pub fn run(cli: &Cli) -> Result<PathBuf> {
     let objects = progress
         .step("diff", || diff::diff(&front.pairs, &target, &tree.root, &work.path.join("diff")))?;
     report(&objects);
+    for notice in objects.iter().flat_map(|object| &object.notices) {
+        progress.warning(&notice.to_string());
+    }
     let wish = Wish { name: &name, replace: !cli.no_replace };
     let prepared = &front.prepared;
     let intermediate = progress.step("link the module", || {

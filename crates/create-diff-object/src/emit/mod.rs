@@ -30,13 +30,24 @@ use kpatch_refusal::Refusals;
 use crate::Difference;
 use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
+use crate::notices;
+use crate::notices::Notice;
 use crate::symbols::Symbols;
+
+/// What is written for one object of the kernel.
+#[derive(Debug)]
+pub struct Emitted {
+    /// The pieces that go into the patch.
+    pub object: ObjectFile,
+    /// What was left out of it and why, by place.
+    pub notices: Vec<Notice>,
+}
 
 /// Writes the selection of `difference`.
 ///
 /// # Errors
 /// Every reference that `symbols` cannot resolve.
-pub fn emit(difference: &Difference<'_>, symbols: &dyn Symbols) -> Result<ObjectFile, Refusals> {
+pub fn emit(difference: &Difference<'_>, symbols: &dyn Symbols) -> Result<Emitted, Refusals> {
     let mut emitter = Emitter {
         difference,
         symbols,
@@ -46,6 +57,7 @@ pub fn emit(difference: &Difference<'_>, symbols: &dyn Symbols) -> Result<Object
         outside: BTreeMap::new(),
         placeholders: BTreeMap::new(),
         refusals: Vec::new(),
+        notices: Vec::new(),
     };
     emitter.place_atoms();
     emitter.name_atoms();
@@ -53,7 +65,8 @@ pub fn emit(difference: &Difference<'_>, symbols: &dyn Symbols) -> Result<Object
     emitter.tables();
     emitter.function_table();
     emitter.placeholder_table();
-    Refusals::none_or(emitter.refusals, emitter.output)
+    let notices = notices::sorted(emitter.notices);
+    Refusals::none_or(emitter.refusals, Emitted { object: emitter.output, notices })
 }
 
 /// Where an atom of the patched object is in the output.
@@ -75,6 +88,7 @@ struct Emitter<'a> {
     outside: BTreeMap<(String, bool, bool), Option<Outside>>,
     placeholders: BTreeMap<Placeholder, SymbolId>,
     refusals: Vec<Refusal>,
+    notices: Vec<Notice>,
 }
 
 /// A symbol outside the patch.

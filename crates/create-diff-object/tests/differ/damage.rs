@@ -97,7 +97,7 @@ fn answers(case: &Case, damaged: &[u8], other: &ObjectFile) -> bool {
             difference.changed_functions();
             difference.new_globals();
             if let Ok(emitted) = difference.emit(&Kernel { case, original }) {
-                let _ = kpatch_elf::write(&emitted);
+                let _ = kpatch_elf::write(&emitted.object);
             }
         }
     }

@@ -58,7 +58,7 @@ pub(crate) fn answer(case: &Case, pair: &Pair) -> Result<(), Failed> {
     }
     let kernel = Kernel { case, original: &pair.original };
     let object = match difference.emit(&kernel) {
-        Ok(object) => object,
+        Ok(emitted) => emitted.object,
         Err(refusals) => return Ok(refused(case, refusals)?),
     };
     if !case.refusals.is_empty() {
@@ -93,7 +93,7 @@ fn bytes(object: &kpatch_elf::ObjectFile) -> Result<Vec<u8>, String> {
 fn again(pair: &Pair, kernel: &Kernel<'_>) -> Result<Vec<u8>, String> {
     let difference =
         compare_objects(NAME, &pair.original, &pair.patched).map_err(|e| e.to_string())?;
-    bytes(&difference.emit(kernel).map_err(|e| e.to_string())?)
+    bytes(&difference.emit(kernel).map_err(|e| e.to_string())?.object)
 }
 
 fn emitted_as_expected(case: &Case, emitted: &Emitted<'_>) -> Result<(), String> {

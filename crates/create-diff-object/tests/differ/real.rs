@@ -157,7 +157,7 @@ fn changed_alone(
         return Err(format!("changed {changed:?}, new {new:?}"));
     }
     let object = match difference.emit(&Kernel { case: &case, original }) {
-        Ok(object) => object,
+        Ok(emitted) => emitted.object,
         Err(refusals) => return only_about(function, &refusals).map(|()| false),
     };
     emitted::is_sound(&object, directory)?;
