@@ -5,7 +5,8 @@
 //!
 //! 1. [`side`]: an object is normalized: cut into [`atoms`], relocations resolved to their meaning
 //!    ([`references`]), special sections taken apart ([`tables`] by the rules of [`sections`]);
-//! 2. [`correlate`]: named pieces of both objects are matched;
+//! 2. [`correlate`]: named pieces of both objects are matched; [`authors`]: what the patch's author
+//!    tells the tools;
 //! 3. [`compare`] and [`select`]: what changed, and what that needs;
 //! 4. [`check`]: what cannot be patched safely is refused;
 //! 5. [`emit`]: the pieces are written as an object, references out of it resolved by [`symbols`].
@@ -14,6 +15,7 @@
 //! safely is refused. A false change costs a few bytes, a missed one leaves the kernel unfixed.
 
 pub mod atoms;
+pub mod authors;
 pub mod check;
 pub mod compare;
 pub mod correlate;
@@ -32,9 +34,12 @@ use std::cell::OnceCell;
 
 use kpatch_elf::Binding;
 use kpatch_elf::ObjectFile;
+use kpatch_elf::livepatch::CallbackKind;
+use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
+use authors::Authors;
 use correlate::Correlation;
 use emit::Emitted;
 use notices::Notice;
@@ -49,6 +54,7 @@ pub struct Difference<'a> {
     patched: Side<'a>,
     original: Side<'a>,
     correlation: Correlation,
+    authors: Authors,
     selection: Selection,
 }
 
@@ -64,7 +70,8 @@ pub fn compare_objects<'a>(
     let original = Side::new(name, original)?;
     let patched = Side::new(name, patched)?;
     let correlation = correlate::correlate(&original, &patched);
-    let selection = select::select(&original, &patched, &correlation);
+    let authors = authors::read(name, &original, &patched)?;
+    let selection = select::select(&original, &patched, &correlation, &authors);
     let refusals = check::check(&check::Checked {
         name,
         original: &original,
@@ -74,7 +81,7 @@ pub fn compare_objects<'a>(
         lines: OnceCell::new(),
     });
     Refusals::none_or(refusals, ())?;
-    Ok(Difference { name, patched, original, correlation, selection })
+    Ok(Difference { name, patched, original, correlation, authors, selection })
 }
 
 impl Difference<'_> {
@@ -113,9 +120,19 @@ impl Difference<'_> {
         names
     }
 
+    /// The functions to run when the object is patched or unpatched, one of each kind at most: when, and
+    /// where it is registered.
+    pub fn callbacks(&self) -> Vec<(CallbackKind, Place)> {
+        let Difference { name, patched, authors, .. } = self;
+        let all = authors.callbacks.iter();
+        all.map(|callback| (callback.kind, authors.place(name, patched, callback))).collect()
+    }
+
     /// What the user should know of the patch before it is written, by place.
     pub fn notices(&self) -> Vec<Notice> {
-        notices::sorted(Vec::new())
+        let Difference { name, patched, correlation, authors, selection, .. } = self;
+        let unchanged = &selection.ignored_unchanged;
+        notices::sorted(authors.notices(name, patched, correlation, unchanged))
     }
 
     /// Writes what goes into the patch as an object; `symbols` resolves what it needs of the kernel.

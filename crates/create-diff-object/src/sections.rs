@@ -144,6 +144,11 @@ pub const TABLES: &[Table] = &[
     drop("__kunit_suites*"),
     drop(".pci_fixup*"),
     drop("__tracepoint_check*"),
+    // What the patch's author tells the tools; authors.rs reads it.
+    drop(".kpatch.callbacks.*"),
+    drop(".kpatch.ignore.*"),
+    drop(".kpatch.force"),
+    drop(".discard.klp_callback_ptrs"),
     // Constants that only vmlinux' boot code fills in.
     refuse("runtime_ptr_*", Code::RuntimeConst),
     refuse("runtime_shift_*", Code::RuntimeConst),

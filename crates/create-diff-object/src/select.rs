@@ -9,6 +9,7 @@ use kpatch_elf::Binding;
 
 use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
+use crate::authors::Authors;
 use crate::compare::Comparison;
 use crate::compare::Reason;
 use crate::compare::What;
@@ -28,14 +29,29 @@ pub struct Selection {
     pub included: BTreeSet<AtomId>,
     /// Data of the kernel whose content is another now.
     pub changed_data: BTreeMap<AtomId, Reason>,
+    /// Functions whose differences the author ignores, and that have none.
+    pub ignored_unchanged: BTreeSet<AtomId>,
 }
 
-/// Compares all matched pieces and closes over what they refer to.
-pub fn select(original: &Side<'_>, patched: &Side<'_>, correlation: &Correlation) -> Selection {
-    let comparison = Comparison::new(original, patched, correlation);
+/// Compares all matched pieces, as far as the patch's author does not ignore their differences, and
+/// closes over what they refer to.
+pub fn select(
+    original: &Side<'_>,
+    patched: &Side<'_>,
+    correlation: &Correlation,
+    authors: &Authors,
+) -> Selection {
+    let comparison = Comparison::new(original, patched, correlation, &authors.ignored_sections);
     let mut selection = Selection::default();
     for (o, p) in correlation.pairs() {
-        let Some(reason) = comparison.difference(o, p) else { continue };
+        let difference = comparison.difference(o, p);
+        if authors.ignores(p) {
+            if difference.is_none() {
+                selection.ignored_unchanged.insert(p);
+            }
+            continue;
+        }
+        let Some(reason) = difference else { continue };
         if patched.atoms[p].kind == AtomKind::Function {
             selection.changed.insert(p, reason);
         } else {
@@ -47,6 +63,7 @@ pub fn select(original: &Side<'_>, patched: &Side<'_>, correlation: &Correlation
 
     let mut queue: Vec<AtomId> = selection.changed.keys().copied().collect();
     queue.extend(new_globals(patched, correlation));
+    queue.extend(authors.callbacks.iter().map(|callback| callback.function));
     while let Some(atom) = queue.pop() {
         if !selection.included.insert(atom) {
             continue;

@@ -34,6 +34,10 @@ pub enum Resolution {
 
 /// Knowledge of the running kernel.
 pub trait Symbols {
+    /// What the compared object is linked into: [`kpatch_elf::livepatch::VMLINUX`] or a module, by the
+    /// name that livepatch knows it by.
+    fn patched_object(&self) -> &str;
+
     /// How a reference to `wanted` is resolved.
     ///
     /// # Errors

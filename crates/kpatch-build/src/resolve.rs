@@ -203,6 +203,10 @@ fn livepatch_symbol(object: &str, name: &str) -> LivepatchSymbol {
 }
 
 impl Symbols for OwnerSymbols<'_> {
+    fn patched_object(&self) -> &str {
+        self.object()
+    }
+
     fn resolve(&self, wanted: Wanted<'_>) -> Result<Resolution, Refusal> {
         let Wanted { name, defined_here, local } = wanted;
         let knowledge = self.knowledge;

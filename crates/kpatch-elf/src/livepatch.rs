@@ -25,6 +25,54 @@ pub const FUNCTION_STRINGS: &str = ".kpatch.strings";
 /// Size of a record of [`FUNCTIONS`] in bytes.
 pub const FUNCTION_RECORD: usize = 32;
 
+/// Table of callbacks, which the in-kernel core reads: records of [`CALLBACK_RECORD`] bytes,
+/// `{ function, object name, kind }`, the first two `R_X86_64_64` pointers, the last a number, see
+/// [`CallbackKind`]. The strings are in [`FUNCTION_STRINGS`]. At most one record for each object and
+/// kind.
+pub const CALLBACKS: &str = ".kpatch.callbacks";
+/// Size of a record of [`CALLBACKS`] in bytes.
+pub const CALLBACK_RECORD: usize = 24;
+
+/// When the kernel's livepatch core runs a callback: the members of `struct klp_callbacks`
+/// (`include/linux/livepatch.h`), in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallbackKind {
+    /// Before the object is patched; may refuse with a negative errno.
+    PrePatch,
+    /// When every task runs the new code.
+    PostPatch,
+    /// Before tasks go back to the old code.
+    PreUnpatch,
+    /// When no task runs the new code any more.
+    PostUnpatch,
+}
+
+impl CallbackKind {
+    /// All kinds, in the order of [`CallbackKind::number`].
+    pub const ALL: [CallbackKind; 4] =
+        [Self::PrePatch, Self::PostPatch, Self::PreUnpatch, Self::PostUnpatch];
+
+    /// How a record of [`CALLBACKS`] says it.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::PrePatch => 0,
+            Self::PostPatch => 1,
+            Self::PreUnpatch => 2,
+            Self::PostUnpatch => 3,
+        }
+    }
+
+    /// The member of `struct klp_callbacks`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PrePatch => "pre_patch",
+            Self::PostPatch => "post_patch",
+            Self::PreUnpatch => "pre_unpatch",
+            Self::PostUnpatch => "post_unpatch",
+        }
+    }
+}
+
 /// What the kernel calls itself in livepatch names.
 pub const VMLINUX: &str = "vmlinux";
 

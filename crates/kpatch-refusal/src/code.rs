@@ -65,6 +65,8 @@ codes! {
     UnsupportedSection = 410, "a section's content cannot be carried into a livepatch module";
     ModuleOwnedKey = 411, "a changed function uses a static key or static call that a module owns";
     UnsupportedObject = 413, "the object file has a form that is not supported";
+    SeveralCallbacks = 414, "an object of the kernel has several callbacks of one kind";
+    AuthorMacro = 415, "a macro of the patch's author asks for what cannot be done";
 
     SymbolNotUnique = 501, "a symbol's name is not unique in the kernel";
     SymbolNotFound = 502, "a symbol is not in the kernel";

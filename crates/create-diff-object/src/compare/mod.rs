@@ -5,6 +5,7 @@
 mod reason;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 
 use kpatch_elf::RelocationKind;
@@ -32,18 +33,22 @@ pub struct Comparison<'a> {
     original: &'a Side<'a>,
     patched: &'a Side<'a>,
     correlation: &'a Correlation,
+    /// Names of sections whose differences do not count.
+    ignored: &'a BTreeSet<String>,
     /// Results for nameless pieces. A pair under comparison counts as equal: a cycle adds nothing.
     content: RefCell<HashMap<(AtomId, AtomId), bool>>,
 }
 
 impl<'a> Comparison<'a> {
-    /// A comparison of two sides whose named pieces are matched.
+    /// A comparison of two sides whose named pieces are matched; what sections of the names `ignored`
+    /// hold counts as the same.
     pub fn new(
         original: &'a Side<'a>,
         patched: &'a Side<'a>,
         correlation: &'a Correlation,
+        ignored: &'a BTreeSet<String>,
     ) -> Self {
-        Comparison { original, patched, correlation, content: RefCell::default() }
+        Comparison { original, patched, correlation, ignored, content: RefCell::default() }
     }
 
     /// The first difference between two pieces, their special entries included; `None` if they mean
@@ -51,6 +56,9 @@ impl<'a> Comparison<'a> {
     pub fn difference(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
         let (o, p) = (&self.original.atoms[original], &self.patched.atoms[patched]);
         let sections = (self.original.section(original), self.patched.section(patched));
+        if self.ignored.contains(&sections.1.name) {
+            return None;
+        }
         if p.kind == AtomKind::Data && is_other_memory(sections.0, sections.1) {
             return Some(Reason::whole(What::Memory));
         }
@@ -207,10 +215,15 @@ impl<'a> Comparison<'a> {
 
     /// The first entry of a special section that only one of the two has.
     fn other_entry(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
-        let o_entries = self.original.entries.of(original);
-        let p_entries = self.patched.entries.of(patched);
+        let counted = |side: &Side<'a>, entry: &&Entry| {
+            !self.ignored.contains(&side.object[entry.section].name)
+        };
+        let o_entries = self.original.entries.of(original).iter();
+        let o_entries: Vec<&Entry> = o_entries.filter(|e| counted(self.original, e)).collect();
+        let p_entries = self.patched.entries.of(patched).iter();
+        let p_entries: Vec<&Entry> = p_entries.filter(|e| counted(self.patched, e)).collect();
         let name = |side: &Side<'a>, entry: &Entry| side.object[entry.section].name.clone();
-        for (o, p) in o_entries.iter().zip(p_entries) {
+        for (o, p) in o_entries.iter().zip(&p_entries) {
             let section = name(self.original, o);
             let same = section == name(self.patched, p)
                 && o.at == p.at

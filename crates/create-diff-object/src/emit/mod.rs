@@ -63,7 +63,7 @@ pub fn emit(difference: &Difference<'_>, symbols: &dyn Symbols) -> Result<Emitte
     emitter.name_atoms();
     emitter.relocate_atoms();
     emitter.tables();
-    emitter.function_table();
+    emitter.core_tables();
     emitter.placeholder_table();
     let notices = notices::sorted(emitter.notices);
     Refusals::none_or(emitter.refusals, Emitted { object: emitter.output, notices })

@@ -31,8 +31,37 @@ const NOENDBR: &str = ".discard.noendbr";
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 
 impl Emitter<'_> {
+    /// The tables that the in-kernel core reads.
+    pub(super) fn core_tables(&mut self) {
+        let mut strings = Strings::new(&mut self.output, livepatch::FUNCTION_STRINGS);
+        self.function_table(&mut strings);
+        self.callback_table(&mut strings);
+    }
+
+    /// [`livepatch::CALLBACKS`], sorted by kind; none without callbacks.
+    fn callback_table(&mut self, strings: &mut Strings) {
+        let callbacks = &self.difference.authors.callbacks;
+        if callbacks.is_empty() {
+            return;
+        }
+        let object = self.symbols.patched_object();
+        let mut table = Section::progbits(livepatch::CALLBACKS, ALLOC, 8);
+        for callback in callbacks {
+            let at = table.data.len() as u64;
+            let place = self.places.get(&callback.function);
+            let Some(function) = place.and_then(|place| place.symbol) else { continue };
+            table.data.resize(at as usize + livepatch::CALLBACK_RECORD, 0);
+            table.data[at as usize + 16..][..8]
+                .copy_from_slice(&callback.kind.number().to_le_bytes());
+            table.relocations.push(pointer(at, function, 0));
+            let (symbol, offset) = strings.add(&mut self.output, object);
+            table.relocations.push(pointer(at + 8, symbol, offset));
+        }
+        self.output.add_section(table);
+    }
+
     /// [`livepatch::FUNCTIONS`], sorted by name.
-    pub(super) fn function_table(&mut self) {
+    fn function_table(&mut self, strings: &mut Strings) {
         let mut records = Vec::new();
         for id in self.difference.selection.changed.keys() {
             let Difference { original, correlation, .. } = self.difference;
@@ -57,7 +86,6 @@ impl Emitter<'_> {
             }
         }
         records.sort();
-        let mut strings = Strings::new(&mut self.output, livepatch::FUNCTION_STRINGS);
         let mut table = Section::progbits(livepatch::FUNCTIONS, ALLOC, 8);
         let mut noendbr = Section::progbits(NOENDBR, 0, 1);
         for (function, id) in records {

@@ -54,6 +54,9 @@ const FLAGS: &[&str] = &[
     "-fshort-wchar",
     "-ffreestanding",
     "-Wno-attributes",
+    // The macros for patch authors, with the kernel's headers that they include in `tests/cases/`.
+    concat!("-I", env!("CARGO_MANIFEST_DIR"), "/tests/cases/include"),
+    concat!("-I", env!("CARGO_MANIFEST_DIR"), "/../../kmod/include"),
 ];
 
 /// Both objects of a case.

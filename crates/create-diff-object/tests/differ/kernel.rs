@@ -43,6 +43,10 @@ fn livepatch_symbol(object: &str, name: &str) -> LivepatchSymbol {
 }
 
 impl Symbols for Kernel<'_> {
+    fn patched_object(&self) -> &str {
+        VMLINUX
+    }
+
     fn resolve(&self, wanted: Wanted<'_>) -> Result<Resolution, Refusal> {
         self.check(wanted)?;
         let exported = wanted.name == "__fentry__"

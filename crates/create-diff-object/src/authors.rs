@@ -1,0 +1,379 @@
+//! Reads what the patch's author tells the tools by the macros of `kmod/include/`, kpatch's own
+//! `kpatch-macros.h`, or the kernel's `linux/livepatch_helpers.h`: callbacks to run when the object is
+//! patched and unpatched, and differences to ignore.
+//!
+//! The macros leave pointers in sections of their own, which never go into the patch as they are:
+//!
+//! | Section | Entry |
+//! |---|---|
+//! | `.kpatch.callbacks.<kind>` | 16 bytes: function, object name (NULL) |
+//! | `.kpatch.ignore.functions`, `.kpatch.force` | pointer to a function |
+//! | `.kpatch.ignore.sections` | pointer to the section's name |
+//! | `.discard.klp_callback_ptrs` | pointer to a function, in a variable `__klp_<kind>_callback_<object>` |
+//!
+//! Sources: kpatch's `kmod/patch/kpatch-macros.h`; Linux 6.19's `include/linux/livepatch_helpers.h` and
+//! `livepatch_external.h`. Bias: a wish that cannot be followed to the letter is refused, since the
+//! author counts on it.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use kpatch_elf::SectionId;
+use kpatch_elf::Symbol;
+use kpatch_elf::SymbolId;
+use kpatch_elf::SymbolKind;
+use kpatch_elf::livepatch::CallbackKind;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+
+use crate::atoms::AtomId;
+use crate::atoms::AtomKind;
+use crate::correlate::Correlation;
+use crate::lines::Lines;
+use crate::notices::Notice;
+use crate::references::Reference;
+use crate::references::Target;
+use crate::side::Side;
+
+/// Callbacks, a section for each kind.
+const CALLBACKS: &str = ".kpatch.callbacks.";
+/// Size of an entry there.
+const CALLBACK_SIZE: u64 = 16;
+/// The kernel's section of callbacks.
+const KERNEL_CALLBACKS: &str = ".discard.klp_callback_ptrs";
+/// Functions whose differences do not count.
+const IGNORED_FUNCTIONS: &str = ".kpatch.ignore.functions";
+/// Sections whose differences do not count.
+const IGNORED_SECTIONS: &str = ".kpatch.ignore.sections";
+/// Functions that kpatch's own kernel module would redirect without its stack check.
+const FORCED: &str = ".kpatch.force";
+/// Size of a pointer.
+const POINTER_SIZE: u64 = 8;
+
+/// A function to run when the object is patched or unpatched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Callback {
+    /// When.
+    pub kind: CallbackKind,
+    /// The function, a piece of the patched object.
+    pub function: AtomId,
+    /// The variable that the macro made, if it has a name.
+    registered_by: Option<SymbolId>,
+}
+
+/// All wishes of one object.
+#[derive(Debug, Default)]
+pub struct Authors {
+    /// Callbacks by kind, at most one of each.
+    pub callbacks: Vec<Callback>,
+    /// Sections whose differences do not count.
+    pub ignored_sections: BTreeSet<String>,
+    /// Functions whose differences do not count, as the author named them, and their parts.
+    ignored_functions: BTreeSet<AtomId>,
+    /// Those of `ignored_functions` that the author named.
+    named: BTreeSet<AtomId>,
+    forced: BTreeSet<AtomId>,
+}
+
+/// Reads the wishes in `patched` that `original` does not have; `name` is what refusals call the
+/// object.
+///
+/// # Errors
+/// [`Code::SeveralCallbacks`], [`Code::AuthorMacro`].
+pub fn read(name: &str, original: &Side<'_>, patched: &Side<'_>) -> Result<Authors, Refusals> {
+    let old = variables(original);
+    let mut reader = Reader { name, original, patched, old, lines: None, refusals: Vec::new() };
+    let mut authors = Authors::default();
+    let mut callbacks = Vec::new();
+    for (id, section) in patched.object.sections_with_ids() {
+        match section.name.as_str() {
+            KERNEL_CALLBACKS => callbacks.extend(reader.kernel_callbacks(id)),
+            IGNORED_FUNCTIONS => authors.named.extend(reader.functions(id)),
+            IGNORED_SECTIONS => authors.ignored_sections.extend(reader.section_names(id)),
+            FORCED => authors.forced.extend(reader.functions(id)),
+            other => {
+                if let Some(kind) = other.strip_prefix(CALLBACKS) {
+                    callbacks.extend(reader.callbacks(id, kind));
+                }
+            }
+        }
+    }
+    authors.ignored_functions = with_parts(patched, &authors.named);
+    callbacks.sort_by_key(|callback| (callback.kind, callback.function));
+    authors.callbacks = reader.one_of_each_kind(callbacks);
+    Refusals::none_or(reader.refusals, authors)
+}
+
+impl Authors {
+    /// Whether differences of a function of the patched object do not count.
+    pub fn ignores(&self, patched: AtomId) -> bool {
+        self.ignored_functions.contains(&patched)
+    }
+
+    /// What the author may not expect: wishes without effect. `unchanged` says of an ignored function
+    /// that it has no difference.
+    pub(crate) fn notices(
+        &self,
+        name: &str,
+        patched: &Side<'_>,
+        correlation: &Correlation,
+        unchanged: &BTreeSet<AtomId>,
+    ) -> Vec<Notice> {
+        if self.named.is_empty() && self.forced.is_empty() {
+            return Vec::new();
+        }
+        let lines = Lines::read(patched.object);
+        let notice =
+            |id: &AtomId, text: String| Notice::new(place(name, patched, *id, &lines), text);
+        let mut notices = Vec::new();
+        for id in &self.named {
+            let function = patched.name(*id);
+            if correlation.original_of(*id).is_none() {
+                let text =
+                    format!("function {function} is new, KPATCH_IGNORE_FUNCTION() has no effect");
+                notices.push(notice(id, text));
+            } else if with_parts(patched, &BTreeSet::from([*id])).is_subset(unchanged) {
+                let text = format!(
+                    "no change detected in function {function}, unnecessary \
+                     KPATCH_IGNORE_FUNCTION()?"
+                );
+                notices.push(notice(id, text));
+            }
+        }
+        for id in &self.forced {
+            let text = format!(
+                "KPATCH_FORCE_UNSAFE({}) has no effect: the kernel's livepatch core always checks \
+                 stacks",
+                patched.name(*id)
+            );
+            notices.push(notice(id, text));
+        }
+        notices
+    }
+
+    /// Where a callback is registered.
+    pub fn place(&self, name: &str, patched: &Side<'_>, callback: &Callback) -> Place {
+        registration(name, patched, callback, &Lines::read(patched.object))
+    }
+}
+
+/// The functions `named`, their cold parts, and the clones that the compiler makes.
+fn with_parts(side: &Side<'_>, named: &BTreeSet<AtomId>) -> BTreeSet<AtomId> {
+    if named.is_empty() {
+        return BTreeSet::new();
+    }
+    let source_name = |id| side.name(id).split('.').next().unwrap_or_default();
+    let wanted: BTreeSet<&str> = named.iter().map(|id| source_name(*id)).collect();
+    let functions = side.atoms.iter().filter(|(_, atom)| atom.kind == AtomKind::Function);
+    functions.map(|(id, _)| id).filter(|id| wanted.contains(source_name(*id))).collect()
+}
+
+/// The variables that the macros make, each with its section.
+fn variables<'a>(side: &Side<'a>) -> BTreeSet<(&'a str, &'a str)> {
+    let object = side.object;
+    let is_ours = |name: &str| {
+        name.starts_with(CALLBACKS)
+            || [KERNEL_CALLBACKS, IGNORED_FUNCTIONS, IGNORED_SECTIONS, FORCED].contains(&name)
+    };
+    if !object.sections.iter().any(|section| is_ours(&section.name)) {
+        return BTreeSet::new();
+    }
+    let all = object.symbols.iter().filter(|symbol| symbol.kind == SymbolKind::Object);
+    all.filter_map(|symbol| Some((object[symbol.section()?].name.as_str(), symbol.name.as_str())))
+        .filter(|(section, _)| is_ours(section))
+        .collect()
+}
+
+struct Reader<'a> {
+    name: &'a str,
+    original: &'a Side<'a>,
+    patched: &'a Side<'a>,
+    /// Variables of macros in the original object: not this patch's.
+    old: BTreeSet<(&'a str, &'a str)>,
+    lines: Option<Lines>,
+    refusals: Vec<Refusal>,
+}
+
+impl Reader<'_> {
+    fn callbacks(&mut self, id: SectionId, kind: &str) -> Vec<Callback> {
+        let Some(kind) = CallbackKind::ALL.into_iter().find(|k| k.name() == kind) else {
+            let section = &self.patched.object[id].name;
+            self.refuse(section, format!("`{section}` is no kind of callback that the kernel has"));
+            return Vec::new();
+        };
+        let entries = self.entries(id, CALLBACK_SIZE);
+        let functions = entries.into_iter().filter_map(|reference| {
+            let registered_by = self.symbol_at(id, reference.offset);
+            let function = self.function(id, &reference)?;
+            Some(Callback { kind, function, registered_by })
+        });
+        functions.collect()
+    }
+
+    fn kernel_callbacks(&mut self, id: SectionId) -> Vec<Callback> {
+        let mut callbacks = Vec::new();
+        for reference in self.entries(id, POINTER_SIZE) {
+            let registered_by = self.symbol_at(id, reference.offset);
+            let variable = registered_by.map_or("", |id| self.patched.object[id].name.as_str());
+            let kind = CallbackKind::ALL
+                .into_iter()
+                .find(|kind| variable.starts_with(&format!("__klp_{}_callback_", kind.name())));
+            match (kind, self.function(id, &reference)) {
+                (Some(kind), Some(function)) => {
+                    callbacks.push(Callback { kind, function, registered_by });
+                }
+                (None, _) => {
+                    let message = format!("`{variable}` names no kind of callback");
+                    self.refuse(variable, message);
+                }
+                (Some(_), None) => {}
+            }
+        }
+        callbacks
+    }
+
+    fn functions(&mut self, id: SectionId) -> Vec<AtomId> {
+        let entries = self.entries(id, POINTER_SIZE);
+        entries.iter().filter_map(|reference| self.function(id, reference)).collect()
+    }
+
+    fn section_names(&mut self, id: SectionId) -> Vec<String> {
+        let mut names = Vec::new();
+        for reference in self.entries(id, POINTER_SIZE) {
+            let Some(name) = self.text(&reference) else {
+                let section = &self.patched.object[id].name;
+                let message =
+                    "KPATCH_IGNORE_SECTION() does not name a section by a string constant";
+                self.refuse(section, message.to_owned());
+                continue;
+            };
+            let mut sections =
+                [self.original, self.patched].into_iter().flat_map(|side| &side.object.sections);
+            if sections.any(|section| section.name == name) {
+                names.push(name);
+            } else {
+                let message = format!("KPATCH_IGNORE_SECTION(): there is no section `{name}`");
+                self.refuse(&name, message);
+            }
+        }
+        names
+    }
+
+    /// The references of a section of entries of `size` bytes: the first field of each, and no other.
+    fn entries(&mut self, id: SectionId, size: u64) -> Vec<Reference> {
+        let section = &self.patched.object[id];
+        let references = self.patched.references_in(id, 0..section.size);
+        let whole = section.size % size == 0
+            && references.len() as u64 == section.size / size
+            && references.iter().zip(0..).all(|(r, index)| r.offset == size * index);
+        if !whole {
+            let message = format!("`{}` does not hold what the macros leave there", section.name);
+            self.refuse(&section.name, message);
+            return Vec::new();
+        }
+        let is_new = |reference: &&Reference| {
+            let variable = self.symbol_at(id, reference.offset);
+            let variable = variable.map_or("", |id| self.patched.object[id].name.as_str());
+            !self.old.contains(&(section.name.as_str(), variable))
+        };
+        references.iter().filter(is_new).copied().collect()
+    }
+
+    /// The function of this object that a reference is to.
+    fn function(&mut self, id: SectionId, reference: &Reference) -> Option<AtomId> {
+        match reference.target {
+            Target::Atom(atom)
+                if reference.delta == 0 && self.patched.atoms[atom].kind == AtomKind::Function =>
+            {
+                return Some(atom);
+            }
+            _ => {}
+        }
+        let section = &self.patched.object[id].name;
+        let meant = match reference.target {
+            Target::Extern(symbol) => self.patched.object[symbol].name.as_str(),
+            Target::Atom(atom) => self.patched.name(atom),
+            _ => "",
+        };
+        let message = format!("`{meant}`, named in `{section}`, is not a function of this file");
+        self.refuse(if meant.is_empty() { section } else { meant }, message);
+        None
+    }
+
+    fn text(&self, reference: &Reference) -> Option<String> {
+        let Target::Atom(atom) = reference.target else { return None };
+        let bytes = self.patched.bytes(atom).get(usize::try_from(reference.delta).ok()?..)?;
+        let end = bytes.iter().position(|byte| *byte == 0)?;
+        String::from_utf8(bytes[..end].to_vec()).ok()
+    }
+
+    /// The name of the variable at a place.
+    fn symbol_at(&self, section: SectionId, offset: u64) -> Option<SymbolId> {
+        let mut symbols = self.patched.object.symbols_with_ids();
+        let is_here = |symbol: &Symbol| {
+            symbol.section() == Some(section)
+                && symbol.value == offset
+                && symbol.kind == SymbolKind::Object
+        };
+        symbols.find(|(_, symbol)| is_here(symbol)).map(|(id, _)| id)
+    }
+
+    /// The kernel has room for one callback of each kind.
+    fn one_of_each_kind(&mut self, callbacks: Vec<Callback>) -> Vec<Callback> {
+        let mut by_kind: BTreeMap<CallbackKind, Callback> = BTreeMap::new();
+        for callback in callbacks {
+            let Some(first) = by_kind.get(&callback.kind).copied() else {
+                by_kind.insert(callback.kind, callback);
+                continue;
+            };
+            let lines = self.lines.get_or_insert_with(|| Lines::read(self.patched.object));
+            let [one, other] =
+                [first, callback].map(|c| registration(self.name, self.patched, &c, lines));
+            self.refusals.push(several_callbacks(callback.kind, one, &other));
+        }
+        by_kind.into_values().collect()
+    }
+
+    fn refuse(&mut self, symbol: &str, message: String) {
+        self.refusals.push(Refusal::new(
+            Code::AuthorMacro,
+            Place::object(self.name).symbol(symbol),
+            message,
+            "use the macros of kpatch-macros.h or linux/livepatch_helpers.h, with a function or a \
+             section of the same file",
+        ));
+    }
+}
+
+/// The refusal of two callbacks of one kind for one object of the kernel.
+pub fn several_callbacks(kind: CallbackKind, one: Place, other: &Place) -> Refusal {
+    Refusal::new(
+        Code::SeveralCallbacks,
+        one,
+        format!("there is another {} callback: {other}", kind.name()),
+        "the kernel runs one callback of each kind for vmlinux and for each module: make one that \
+         calls both",
+    )
+}
+
+fn registration(name: &str, side: &Side<'_>, callback: &Callback, lines: &Lines) -> Place {
+    let mut found = place(name, side, callback.function, lines);
+    let of_macro = callback.registered_by.and_then(|id| lines.of_symbol(side.object, id));
+    if let Some((file, line)) = of_macro {
+        found.file = Some(file);
+        found.line = Some(line);
+    }
+    found
+}
+
+fn place(name: &str, side: &Side<'_>, function: AtomId, lines: &Lines) -> Place {
+    let mut place = Place::object(name).symbol(side.name(function));
+    let symbol = side.atoms[function].symbols.first();
+    if let Some((file, line)) = symbol.and_then(|id| lines.of_symbol(side.object, *id)) {
+        place.file = Some(file);
+        place.line = Some(line);
+    }
+    place
+}
