@@ -9,7 +9,7 @@
 help:
 	@echo 'make demo          from a patch to a live-patched stock kernel in QEMU'
 	@echo 'make test          all tests: format, lints, unit tests, tests in QEMU'
-	@echo 'make bench         how long a one-line patch takes, by phase'
+	@echo 'make bench         how long the differ and a one-line patch take, by phase'
 	@echo 'make setup         install what is missing (apt; needs root or sudo)'
 	@echo 'make fetch-kernel  unpack a stock Debian kernel into the cache'
 
@@ -26,4 +26,5 @@ test:
 	@scripts/test.sh
 
 bench: fetch-kernel
+	@scripts/bench-differ.sh
 	@scripts/bench.sh

@@ -22,6 +22,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use anyhow::Result;
+use anyhow::bail;
 use kpatch_refusal::Refusals;
 
 pub use convert::convert;
@@ -30,6 +31,9 @@ pub use objtool::check_objtool_ran;
 pub use verify::AppliedWith;
 pub use verify::Report;
 pub use verify::verify;
+
+/// Where the ELF header says how many sections there are.
+const E_SHNUM: std::ops::Range<usize> = 60..62;
 
 /// Converts the intermediate module at `input`, checks that objtool ran on it and that IBT seals
 /// nothing that is reached indirectly, and verifies the result with an independent reader. `output`
@@ -60,6 +64,11 @@ fn finish(intermediate: &kpatch_elf::ObjectFile) -> Result<(Vec<u8>, Report)> {
     }
     Refusals::none_or(refusals, ())?;
     let bytes = kpatch_elf::write(&module).context("cannot write the module")?;
+    // `e_shnum` is 0 when there are more sections than it can count; the kernel's loader does not
+    // look where the number is then (`elf_validity_cache_copy` in `kernel/module/main.c`).
+    if bytes[E_SHNUM] == [0, 0] {
+        bail!("the module has more sections than the kernel can load: {}", module.sections.len());
+    }
     let report = verify(&bytes)?;
     Ok((bytes, report))
 }

@@ -94,10 +94,11 @@ fn assign_ids(sections: &Sections<'_>) -> Result<HashMap<usize, SectionId>> {
     let mut ids = HashMap::new();
     for (index, section) in sections.enumerate() {
         match section.sh_type(LE) {
-            elf::SHT_NULL | elf::SHT_SYMTAB | elf::SHT_STRTAB | elf::SHT_RELA => continue,
-            elf::SHT_SYMTAB_SHNDX => {
-                return Err(ReadError::Unsupported("more than 65,279 sections".into()));
-            }
+            elf::SHT_NULL
+            | elf::SHT_SYMTAB
+            | elf::SHT_SYMTAB_SHNDX
+            | elf::SHT_STRTAB
+            | elf::SHT_RELA => continue,
             elf::SHT_REL => {
                 return Err(ReadError::Unsupported("relocations without addend".into()));
             }
@@ -161,7 +162,7 @@ fn read_symbols(
     object: &mut ObjectFile,
 ) -> Result<()> {
     let table = sections.symbols(LE, data, elf::SHT_SYMTAB)?;
-    for symbol in table.iter().skip(1) {
+    for (index, symbol) in table.enumerate().skip(1) {
         let name = text(table.symbol_name(LE, symbol)?, "symbol")?;
         let shndx = symbol.st_shndx(LE).0;
         let definition = match shndx {
@@ -169,10 +170,13 @@ fn read_symbols(
             0xfff1 => Definition::Absolute,
             0xfff2 => Definition::Common,
             SHN_LIVEPATCH => Definition::Livepatch,
-            index => {
-                let id = ids.get(&usize::from(index)).ok_or_else(|| {
-                    ReadError::Malformed(format!("symbol `{name}` is in section {index:#x}"))
-                })?;
+            // Reserved indices name no section; one of them says that the index is kept elsewhere.
+            _ => {
+                let section = table.symbol_section(LE, symbol, index)?;
+                let id =
+                    section.and_then(|SectionIndex(index)| ids.get(&index)).ok_or_else(|| {
+                        ReadError::Malformed(format!("symbol `{name}` is in section {shndx:#x}"))
+                    })?;
                 Definition::Section(*id)
             }
         };

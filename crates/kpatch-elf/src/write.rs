@@ -26,9 +26,6 @@ use crate::SymbolId;
 use crate::SymbolKind;
 use crate::section_flags;
 
-/// First section index that ELF reserves; beyond it the kernel's loader does not follow.
-const MOST_SECTIONS: usize = 0xff00;
-
 /// File layout of one section of the model.
 struct Layout {
     index: SectionIndex,
@@ -46,8 +43,8 @@ struct RelaLayout {
 /// Writes `object` as an x86-64 relocatable file.
 ///
 /// # Errors
-/// When the model refers to sections or symbols that it does not have, or has more sections than
-/// ELF can number without extension.
+/// When the model refers to sections or symbols that it does not have, a section's size is not that
+/// of its bytes, or a name holds a NUL.
 pub fn write(object: &ObjectFile) -> Result<Vec<u8>> {
     check(object)?;
     let order = symbol_order(object);
@@ -83,8 +80,6 @@ pub fn write(object: &ObjectFile) -> Result<Vec<u8>> {
         livepatch.push(RelaLayout { name, index: writer.reserve_section_index(), offset: 0 });
     }
     writer.reserve_symtab_section_index();
-    writer.reserve_strtab_section_index();
-    writer.reserve_shstrtab_section_index();
     writer.reserve_null_symbol_index();
     let mut names = Vec::with_capacity(order.len());
     for id in order.iter().skip(1) {
@@ -93,6 +88,12 @@ pub fn write(object: &ObjectFile) -> Result<Vec<u8>> {
         names.push(name);
         writer.reserve_symbol_index(symbol.section().map(|s| layouts[s.0 as usize].index));
     }
+    // Functions in sections of their own are soon more than symbols can number.
+    if writer.symtab_shndx_needed() {
+        writer.reserve_symtab_shndx_section_index();
+    }
+    writer.reserve_strtab_section_index();
+    writer.reserve_shstrtab_section_index();
 
     // File space.
     for (section, layout) in object.sections.iter().zip(&mut layouts) {
@@ -108,6 +109,7 @@ pub fn write(object: &ObjectFile) -> Result<Vec<u8>> {
         layout.offset = writer.reserve(24 * relas.relocations.len() as u64, 8);
     }
     writer.reserve_symtab();
+    writer.reserve_symtab_shndx();
     writer.reserve_strtab().context("string table")?;
     writer.reserve_shstrtab().context("section name table")?;
     writer.reserve_section_headers();
@@ -140,6 +142,7 @@ pub fn write(object: &ObjectFile) -> Result<Vec<u8>> {
         write_relocations(&mut writer, &relas.relocations, &new_index);
     }
     write_symbols(&mut writer, object, &order, &names, &layouts);
+    writer.write_symtab_shndx();
     writer.write_strtab();
     writer.write_shstrtab();
 
@@ -148,10 +151,6 @@ pub fn write(object: &ObjectFile) -> Result<Vec<u8>> {
 }
 
 fn check(object: &ObjectFile) -> Result<()> {
-    let relas = object.sections.iter().filter(|s| !s.relocations.is_empty()).count();
-    if object.sections.len() + relas + object.livepatch.len() + 4 >= MOST_SECTIONS {
-        bail!("too many sections: {}", object.sections.len());
-    }
     let known = |id: SectionId| (id.0 as usize) < object.sections.len();
     for symbol in &object.symbols {
         if symbol.section().is_some_and(|id| !known(id)) {
@@ -169,6 +168,23 @@ fn check(object: &ObjectFile) -> Result<()> {
         if members.chain(&section.link).any(|id| !known(*id)) {
             bail!("section `{}` refers to a section that does not exist", section.name);
         }
+        if section.group.as_ref().is_some_and(|g| g.signature.0 as usize >= object.symbols.len()) {
+            bail!("group `{}` is named by a symbol that does not exist", section.name);
+        }
+        let bytes = match section.kind {
+            SectionKind::Nobits => 0,
+            _ => section.size,
+        };
+        if bytes != section.data.len() as u64 {
+            bail!("section `{}` of {} bytes has {}", section.name, bytes, section.data.len());
+        }
+    }
+    let sections = object.sections.iter().map(|s| &s.name);
+    let names = sections.chain(object.symbols.iter().map(|s| &s.name));
+    if let Some(name) =
+        names.chain(object.livepatch.iter().map(|l| &l.name)).find(|n| n.contains('\0'))
+    {
+        bail!("the name {name:?} holds a NUL");
     }
     if object.livepatch.iter().any(|l| !known(l.target)) {
         bail!("a livepatch relocation section has no target");
@@ -315,6 +331,7 @@ fn write_headers(
         rela_header(writer, layout, relas.flags, target, relas.relocations.len());
     }
     writer.write_symtab_section_header(locals);
+    writer.write_symtab_shndx_section_header();
     writer.write_strtab_section_header();
     writer.write_shstrtab_section_header();
 }

@@ -1,0 +1,4 @@
+//! What the benchmarks compare.
+
+pub(crate) mod real;
+pub(crate) mod synthetic;
