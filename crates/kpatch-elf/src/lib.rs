@@ -47,6 +47,8 @@ pub mod section_flags {
     pub const GROUP: u64 = 0x200;
     /// Thread-local.
     pub const TLS: u64 = 0x400;
+    /// Compressed behind an `Elf64_Chdr`.
+    pub const COMPRESSED: u64 = 0x800;
     /// Not to be discarded by the linker (GNU extension).
     pub const GNU_RETAIN: u64 = 0x20_0000;
 }

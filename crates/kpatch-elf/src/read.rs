@@ -264,6 +264,16 @@ fn read_relocations(
     Ok(())
 }
 
+/// Relocations of a compressed (debug) section count in what it decompresses to: its `Elf64_Chdr` says
+/// how long that is.
+fn uncompressed_size(section: &Section) -> u64 {
+    if !section.has(section_flags::COMPRESSED) {
+        return section.size;
+    }
+    let size = section.data.get(8..).and_then(|rest| rest.first_chunk());
+    size.map_or(0, |size| u64::from_le_bytes(*size))
+}
+
 fn read_relocation(
     rela: &elf::Rela64<LittleEndian>,
     target: &Section,
@@ -280,7 +290,7 @@ fn read_relocation(
         return Err(ReadError::Malformed(format!("symbol index in section `{name}`")));
     }
     let width = relocation.kind.width().unwrap_or(0) as u64;
-    if relocation.offset.checked_add(width).is_none_or(|end| end > target.size) {
+    if relocation.offset.checked_add(width).is_none_or(|end| end > uncompressed_size(target)) {
         return Err(ReadError::Malformed(format!("offset outside the target in `{name}`")));
     }
     Ok(relocation)

@@ -1,23 +1,29 @@
-//! Where symbols are in the source, for messages: from the debug information that the kernel's own
-//! flags make the compiler write. An object without it, or with one that is not understood, has no
-//! lines; nothing else depends on them.
+//! Where symbols are declared in the source, by name.
 
 use std::collections::HashMap;
 
 use gimli::AttributeValue;
 use gimli::DebuggingInformationEntry;
 use gimli::Dwarf;
-use gimli::EndianSlice;
-use gimli::LittleEndian;
 use gimli::Unit;
 use kpatch_elf::ObjectFile;
-use kpatch_elf::RelocationKind;
-use kpatch_elf::Section;
 use kpatch_elf::SymbolId;
+
+use super::debug;
+use super::debug::Debug;
+use super::debug::Slice;
 
 use crate::names;
 
-type Slice<'a> = EndianSlice<'a, LittleEndian>;
+/// The debug sections that declarations need.
+const SECTIONS: [&str; 6] = [
+    ".debug_abbrev",
+    ".debug_info",
+    ".debug_line",
+    ".debug_line_str",
+    ".debug_str",
+    ".debug_str_offsets",
+];
 
 /// Declaration lines of functions and variables by name without numbers.
 #[derive(Debug, Default)]
@@ -28,18 +34,9 @@ pub struct Lines {
 impl Lines {
     /// Reads the debug information of an object.
     pub fn read(object: &ObjectFile) -> Self {
-        let sections: HashMap<&str, Vec<u8>> = object
-            .sections
-            .iter()
-            .filter(|section| section.name.starts_with(".debug_"))
-            .map(|section| (section.name.as_str(), relocated(object, section)))
-            .collect();
-        let load = |id: gimli::SectionId| -> Result<Slice<'_>, gimli::Error> {
-            let data = sections.get(id.name()).map_or(&[][..], Vec::as_slice);
-            Ok(EndianSlice::new(data, LittleEndian))
-        };
+        let debug = Debug::read(object, &SECTIONS);
         let mut lines = Lines::default();
-        if let Ok(dwarf) = Dwarf::load(load) {
+        if let Some(dwarf) = debug.dwarf() {
             // Whatever was read before an error is right.
             let _ = lines.collect(&dwarf);
         }
@@ -87,32 +84,6 @@ fn declaration(
     };
     let program = unit.line_program.as_ref()?.header();
     let file = program.file(index)?;
-    let mut path = text(file.path_name())?;
-    if let Some(directory) = file.directory(program).and_then(text) {
-        // Directory 0 is where the compiler ran; a file there has its whole path in its name.
-        if file.directory_index() != 0 && !path.starts_with('/') {
-            path = format!("{directory}/{path}");
-        }
-    }
-    let path = path.trim_start_matches("./").to_owned();
+    let path = debug::path(dwarf, unit, program, file)?;
     Some((name, (path, u32::try_from(line).ok()?)))
-}
-
-/// A debug section with its references to other debug sections filled in.
-fn relocated(object: &ObjectFile, section: &Section) -> Vec<u8> {
-    let mut data = section.data.clone();
-    for relocation in &section.relocations {
-        let symbol = &object[relocation.symbol];
-        let value = (symbol.value as i64).wrapping_add(relocation.addend);
-        let at = relocation.offset as usize;
-        let width = match relocation.kind {
-            RelocationKind::ABS64 => 8,
-            RelocationKind::ABS32 | RelocationKind::ABS32S => 4,
-            _ => continue,
-        };
-        if let Some(field) = data.get_mut(at..at + width) {
-            field.copy_from_slice(&value.to_le_bytes()[..width]);
-        }
-    }
-    data
 }
