@@ -17,6 +17,7 @@ use crate::lines::Lines;
 use crate::names;
 use crate::references::Reference;
 use crate::references::Target;
+use crate::resolved;
 use crate::sections::Class;
 use crate::sections::Policy;
 use crate::sections::classify;
@@ -81,7 +82,7 @@ fn new_init_functions(pair: &Checked<'_>) -> Vec<Refusal> {
 }
 
 impl Checked<'_> {
-    fn refusal(&self, code: Code, atom: AtomId, message: String, hint: &str) -> Refusal {
+    pub(crate) fn refusal(&self, code: Code, atom: AtomId, message: String, hint: &str) -> Refusal {
         Refusal::new(code, self.place(atom), message, hint)
     }
 
@@ -204,17 +205,7 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
             "give the variable or function a name that is unique in its file",
         ));
     }
-    if let Some(branch) = side.leaving_branches(atom).first() {
-        let section = &side.section(atom).name;
-        let to = side.atoms.at(side.atoms[atom].section, branch.to);
-        let to = to.map_or("another function", |atom| side.name(atom));
-        refusals.push(pair.refusal(
-            Code::UnrelocatedBranch,
-            atom,
-            format!("{what} shares `{section}` with `{to}` and branches there without relocation"),
-            "patch a caller outside that section",
-        ));
-    }
+    refusals.extend(resolved::check(pair, atom));
     if side.has_invalid_code(atom) {
         refusals.push(pair.refusal(
             Code::UnsupportedObject,

@@ -4,7 +4,8 @@
 //! The phases, each a file, each from immutable inputs to new data:
 //!
 //! 1. [`side`]: an object is normalized: cut into [`atoms`], relocations resolved to their meaning
-//!    ([`references`]), special sections taken apart ([`tables`] by the rules of [`sections`]);
+//!    ([`references`], [`resolved`]), special sections taken apart ([`tables`] by the rules of
+//!    [`sections`]);
 //! 2. [`correlate`]: named pieces of both objects are matched; [`authors`]: what the patch's author
 //!    tells the tools;
 //! 3. [`compare`] and [`select`]: what changed, and what that needs;
@@ -24,6 +25,7 @@ pub mod lines;
 pub mod names;
 pub mod notices;
 pub mod references;
+pub mod resolved;
 pub mod sections;
 pub mod select;
 pub mod side;

@@ -23,6 +23,8 @@ use kpatch_elf::SymbolKind;
 
 use crate::atoms::AtomId;
 use crate::atoms::Atoms;
+use crate::resolved;
+use crate::resolved::Resolved;
 use crate::sections::ALT_REPLACEMENT_LEN;
 use crate::sections::ALTINSTRUCTIONS;
 use crate::sections::Class;
@@ -41,7 +43,7 @@ pub enum Target {
     Nothing,
 }
 
-/// A relocation with its meaning.
+/// A relocation with its meaning, or what would be one if the assembler had not resolved it.
 #[derive(Debug, Clone, Copy)]
 pub struct Reference {
     /// Where, in bytes from the start of the section.
@@ -61,27 +63,14 @@ pub struct Reference {
     pub symbol: SymbolId,
 }
 
-/// A near branch without relocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LocalBranch {
-    /// Offset of the instruction.
-    pub from: u64,
-    /// Offset of the displacement field.
-    pub field: u64,
-    /// Size of the field in bytes.
-    pub width: u64,
-    /// Where it goes, in bytes from the start of the section.
-    pub to: i64,
-}
-
 /// The decoded facts of a code section.
 #[derive(Debug, Default)]
 pub struct Code {
     /// For each field offset that lies in an instruction with relocation: the end of the instruction
     /// and whether it is a branch.
     fields: HashMap<u64, (u64, bool)>,
-    /// Branches that the assembler resolved, by offset.
-    pub branches: Vec<LocalBranch>,
+    /// What the assembler resolved without a relocation, by offset.
+    pub resolved: Vec<Resolved>,
     /// Offsets that do not decode.
     pub invalid: Vec<u64>,
     /// Offsets that the instruction before never goes on to.
@@ -141,19 +130,17 @@ fn decode_range(section: &Section, start: u64, end: u64, code: &mut Code) {
         for relocation in relocations {
             code.fields.insert(relocation.offset, (to, branch));
         }
-        if branch && relocations.is_empty() {
-            let offsets = decoder.get_constant_offsets(&instruction);
-            code.branches.push(LocalBranch {
-                from,
-                field: from + offsets.immediate_offset() as u64,
-                width: offsets.immediate_size() as u64,
-                to: instruction.near_branch_target() as i64,
-            });
+        if branch || instruction.is_ip_rel_memory_operand() {
+            let field = Resolved::of(&instruction, &decoder.get_constant_offsets(&instruction));
+            if relocations.iter().all(|relocation| relocation.offset != field.offset) {
+                code.resolved.push(field);
+            }
         }
     }
 }
 
-fn is_near_branch(instruction: &Instruction) -> bool {
+/// Whether the instruction names the place that it goes to.
+pub fn is_near_branch(instruction: &Instruction) -> bool {
     let flow = matches!(
         instruction.flow_control(),
         FlowControl::Call
@@ -220,7 +207,7 @@ fn is_empty_replacement(section: &Section, index: usize) -> bool {
     }
 }
 
-/// The meaning of every relocation, by section, in the order of the relocations.
+/// The meaning of every relocation, and of what leaves a piece without one, by section and offset.
 pub fn resolve(
     object: &ObjectFile,
     code: &HashMap<SectionId, Code>,
@@ -228,7 +215,9 @@ pub fn resolve(
 ) -> HashMap<SectionId, Vec<Reference>> {
     let mut resolved = HashMap::new();
     for (id, section) in object.sections_with_ids() {
-        if classify(section) == Class::Ignored || section.relocations.is_empty() {
+        let local = code.get(&id).map_or(&[][..], |code| code.resolved.as_slice());
+        let is_empty = section.relocations.is_empty() && local.is_empty();
+        if classify(section) == Class::Ignored || is_empty {
             continue;
         }
         let at_end = matches!(classify(section), Class::Table(table) if table.at_end);
@@ -249,7 +238,13 @@ pub fn resolve(
                 symbol: relocation.symbol,
             }
         });
-        resolved.insert(id, references.collect());
+        let mut references: Vec<Reference> = references.collect();
+        let leaving = resolved::leaving(object, atoms, id, local);
+        if !leaving.is_empty() {
+            references.extend(leaving);
+            references.sort_by_key(|reference| reference.offset);
+        }
+        resolved.insert(id, references);
     }
     resolved
 }

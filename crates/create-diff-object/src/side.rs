@@ -16,8 +16,8 @@ use crate::atoms;
 use crate::atoms::AtomId;
 use crate::atoms::Atoms;
 use crate::references;
-use crate::references::LocalBranch;
 use crate::references::Reference;
+use crate::resolved;
 use crate::sections::Policy;
 use crate::tables;
 use crate::tables::Entries;
@@ -36,6 +36,9 @@ pub struct Side<'a> {
     pub entries: Entries,
     code: HashMap<SectionId, references::Code>,
     references: HashMap<SectionId, Vec<Reference>>,
+    /// Content of the sections in which the assembler resolved references that leave their piece, as it
+    /// would be with relocations.
+    blanked: HashMap<SectionId, Vec<u8>>,
 }
 
 impl<'a> Side<'a> {
@@ -57,7 +60,8 @@ impl<'a> Side<'a> {
         let atoms = atoms::cut(object, &referenced);
         let references = references::resolve(object, &code, &atoms);
         let entries = tables::find(name, object, &references)?;
-        Ok(Side { object, atoms, entries, code, references })
+        let blanked = resolved::blank(object, &references);
+        Ok(Side { object, atoms, entries, code, references, blanked })
     }
 
     /// The section of an atom.
@@ -76,10 +80,12 @@ impl<'a> Side<'a> {
         self.symbol(atom).map_or("", |symbol| symbol.name.as_str())
     }
 
-    /// The bytes of an atom; empty where the section has none.
-    pub fn bytes(&self, atom: AtomId) -> &'a [u8] {
+    /// The bytes of an atom, with nothing in the fields of its references; empty where the section has
+    /// none.
+    pub fn bytes(&self, atom: AtomId) -> &[u8] {
         let atom = &self.atoms[atom];
-        self.object[atom.section].data.get(atom.start as usize..atom.end as usize).unwrap_or(&[])
+        let data = self.blanked.get(&atom.section).unwrap_or(&self.object[atom.section].data);
+        data.get(atom.start as usize..atom.end as usize).unwrap_or(&[])
     }
 
     /// The references that lie in a range of a section.
@@ -105,15 +111,6 @@ impl<'a> Side<'a> {
             }
         }
         references
-    }
-
-    /// The branches of an atom that leave it without a relocation.
-    pub fn leaving_branches(&self, atom: AtomId) -> Vec<LocalBranch> {
-        let &atoms::Atom { section, start, end, .. } = &self.atoms[atom];
-        let all = self.code.get(&section).map_or(&[][..], |code| code.branches.as_slice());
-        let first = all.partition_point(|b| b.from < start);
-        let inside = all[first..].iter().take_while(|b| b.from < end);
-        inside.filter(|b| b.to < start as i64 || b.to >= end as i64).copied().collect()
     }
 
     /// Whether something in an atom does not decode as an instruction.

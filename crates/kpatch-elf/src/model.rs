@@ -49,6 +49,10 @@ impl RelocationKind {
     pub const ABS32: Self = Self(10);
     /// `R_X86_64_32S`: 4 bytes, S + A, sign-extended.
     pub const ABS32S: Self = Self(11);
+    /// `R_X86_64_PC16`: 2 bytes, S + A - P.
+    pub const PC16: Self = Self(13);
+    /// `R_X86_64_PC8`: 1 byte, S + A - P.
+    pub const PC8: Self = Self(15);
     /// `R_X86_64_PC64`: 8 bytes, S + A - P.
     pub const PC64: Self = Self(24);
 
@@ -65,7 +69,7 @@ impl RelocationKind {
 
     /// Whether the value is relative to the place.
     pub fn is_pc_relative(self) -> bool {
-        matches!(self, Self::PC32 | Self::PLT32 | Self::PC64)
+        matches!(self, Self::PC32 | Self::PLT32 | Self::PC64 | Self::PC16 | Self::PC8)
     }
 }
 
@@ -78,6 +82,8 @@ impl fmt::Display for RelocationKind {
             Self::PLT32 => f.write_str("R_X86_64_PLT32"),
             Self::ABS32 => f.write_str("R_X86_64_32"),
             Self::ABS32S => f.write_str("R_X86_64_32S"),
+            Self::PC16 => f.write_str("R_X86_64_PC16"),
+            Self::PC8 => f.write_str("R_X86_64_PC8"),
             Self::PC64 => f.write_str("R_X86_64_PC64"),
             Self(other) => write!(f, "R_X86_64_<{other}>"),
         }

@@ -56,7 +56,7 @@ codes! {
     InitChanged = 401, "code or data that is gone after boot or module load is changed";
     DataChanged = 402, "initialised data is changed";
     NoFtraceEntry = 403, "a changed function cannot be redirected: it has no ftrace entry";
-    UnrelocatedBranch = 404, "a changed function shares its section and branches there without relocations";
+    UnrelocatedBranch = 404, "a changed function refers into its section where no relocation can be put";
     RuntimeConst = 405, "a changed function holds constants that only boot code fixes";
     UnknownSection = 406, "an unknown section refers to a changed function";
     WeakChanged = 407, "a changed function is weak: another definition may be the one that runs";

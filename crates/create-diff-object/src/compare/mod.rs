@@ -16,7 +16,6 @@ use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
 use crate::correlate::Correlation;
 use crate::names;
-use crate::references::LocalBranch;
 use crate::references::Reference;
 use crate::references::Target;
 use crate::sections::BUG_LINE;
@@ -65,33 +64,18 @@ impl<'a> Comparison<'a> {
         if o.end - o.start != p.end - p.start || o.origin - o.start != p.origin - p.start {
             return Some(Reason::whole(What::Size));
         }
-        let o_branches = self.original.leaving_branches(original);
-        let p_branches = self.patched.leaving_branches(patched);
         let offset = |at: usize| at as i64 - (o.origin - o.start) as i64;
 
-        let mut o_bytes = self.original.bytes(original).to_vec();
-        let mut p_bytes = self.patched.bytes(patched).to_vec();
-        blank(&mut o_bytes, o.start, &o_branches);
-        blank(&mut p_bytes, p.start, &p_branches);
+        let (o_bytes, p_bytes) = (self.original.bytes(original), self.patched.bytes(patched));
         if o_bytes.len() != p_bytes.len() {
             return Some(Reason::whole(What::Size));
         }
-        if let Some(at) = o_bytes.iter().zip(&p_bytes).position(|(a, b)| a != b) {
+        if let Some(at) = o_bytes.iter().zip(p_bytes).position(|(a, b)| a != b) {
             let what = match p.kind {
                 AtomKind::Function | AtomKind::Fragment => What::Instruction,
                 _ => What::Bytes,
             };
             return Some(Reason::at(what, offset(at)));
-        }
-        if o_branches.len() != p_branches.len() {
-            return Some(Reason::whole(What::References));
-        }
-        for (a, b) in o_branches.iter().zip(&p_branches) {
-            if a.from - o.start != b.from - p.start
-                || !self.same_landing((original, a), (patched, b))
-            {
-                return Some(Reason::at(What::Reference, a.from as i64 - o.origin as i64));
-            }
         }
         let o_refs = self.original.references(original);
         let p_refs = self.patched.references(patched);
@@ -202,17 +186,6 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn same_landing(&self, o: (AtomId, &LocalBranch), p: (AtomId, &LocalBranch)) -> bool {
-        let land = |side: &Side<'a>, (atom, branch): (AtomId, &LocalBranch)| {
-            let target = side.atoms.at(side.atoms[atom].section, branch.to)?;
-            Some((target, branch.to.wrapping_sub(side.atoms[target].origin as i64)))
-        };
-        match (land(self.original, o), land(self.patched, p)) {
-            (Some(o), Some(p)) => self.same_atom(o, p),
-            _ => false,
-        }
-    }
-
     /// The first entry of a special section that only one of the two has.
     fn other_entry(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
         let counted = |side: &Side<'a>, entry: &&Entry| {
@@ -262,15 +235,6 @@ fn entry_bytes(side: &Side<'_>, entry: &Entry) -> Vec<u8> {
         bytes[BUG_LINE].fill(0);
     }
     bytes
-}
-
-fn blank(bytes: &mut [u8], start: u64, branches: &[LocalBranch]) {
-    for branch in branches {
-        let at = (branch.field - start) as usize;
-        if let Some(field) = bytes.get_mut(at..at + branch.width as usize) {
-            field.fill(0);
-        }
-    }
 }
 
 /// The kernel's loader treats PC32 and PLT32 alike, and compilers choose freely.

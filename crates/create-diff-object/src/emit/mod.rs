@@ -2,6 +2,7 @@
 //! included functions behind them, references to the kernel as ordinary undefined symbols or as
 //! placeholders, and the table of patched functions that the in-kernel core reads.
 
+mod code;
 mod entries;
 mod records;
 mod targets;
@@ -128,17 +129,18 @@ impl Emitter<'_> {
                 }
                 None => {
                     let source = &side.object[atom.section];
+                    let data = code::bytes(side, *id);
                     let section = self.output.add_section(Section {
                         name: source.name.clone(),
                         kind: source.kind,
                         flags: source.flags & !LINK_FLAGS,
                         align: alignment(source.align, atom.start),
                         entry_size: 0,
-                        size: atom.end - atom.start,
-                        data: match source.kind {
-                            SectionKind::Nobits => Vec::new(),
-                            _ => side.bytes(*id).to_vec(),
+                        size: match source.kind {
+                            SectionKind::Nobits => atom.end - atom.start,
+                            _ => data.len() as u64,
                         },
+                        data,
                         relocations: Vec::new(),
                         link: None,
                         group: None,
@@ -159,10 +161,19 @@ impl Emitter<'_> {
             let atom = &side.atoms[*id];
             let is_new = self.difference.correlation.original_of(*id).is_none();
             let Some(place) = self.places.get_mut(id) else { continue };
+            // What was put behind a function belongs to it.
+            let grown = match atom.kind {
+                AtomKind::Function => self.output[place.section].size - (atom.end - atom.start),
+                _ => 0,
+            };
             for symbol in atom.symbols.iter().map(|s| &side.object[*s]) {
                 let binding = if is_new { symbol.binding } else { Binding::Local };
                 let added = self.output.add_symbol(Symbol {
                     value: symbol.value - atom.start + place.start,
+                    size: match symbol.value.saturating_add(symbol.size) == atom.end {
+                        true => symbol.size + grown,
+                        false => symbol.size,
+                    },
                     binding,
                     definition: Definition::Section(place.section),
                     ..symbol.clone()
@@ -180,7 +191,7 @@ impl Emitter<'_> {
         for id in &self.difference.selection.included {
             let place = self.places[id];
             let start = side.atoms[*id].start;
-            for reference in side.references(*id) {
+            for reference in &code::references(side, *id) {
                 let offset = reference.offset - start + place.start;
                 let is_function = side.atoms[*id].kind == AtomKind::Function;
                 if let Some((relocation, late)) = self.relocation(*id, reference, offset, false) {

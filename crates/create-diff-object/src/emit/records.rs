@@ -66,7 +66,10 @@ impl Emitter<'_> {
         for id in self.difference.selection.changed.keys() {
             let Difference { original, correlation, .. } = self.difference;
             let Some(old) = correlation.original_of(*id) else { continue };
-            let aliases = original.atoms[old].symbols.iter().map(|s| &original.object[*s]);
+            let atom = &original.atoms[old];
+            let symbols = atom.symbols.iter().map(|s| &original.object[*s]);
+            // A label inside the function is no place that ftrace knows.
+            let aliases = symbols.filter(|s| s.value == atom.origin);
             let mut first_refusal = None;
             let function = aliases.into_iter().find_map(|symbol| {
                 let local = symbol.binding == Binding::Local;

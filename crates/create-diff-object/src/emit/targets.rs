@@ -22,6 +22,14 @@ use crate::references::Target;
 use crate::symbols::Resolution;
 use crate::symbols::Wanted;
 
+/// What the kernel calls a piece.
+struct Named {
+    name: String,
+    local: bool,
+    /// What the name stands for, as an offset into the piece: an inner label has a symbol of its own.
+    at: i64,
+}
+
 impl Emitter<'_> {
     /// The output relocation for a reference, and the module whose loading applies it, if that is
     /// not the patch's own. `None` where resolving was refused.
@@ -62,9 +70,10 @@ impl Emitter<'_> {
                     Some((self.inside(atom, place, &with, reference.delta, in_table), None))
                 }
                 _ => {
-                    let (name, local) = self.kernel_name(atom, reference.symbol);
+                    let Named { name, local, at } = self.kernel_name(atom, reference.symbol);
                     let outside = self.outside(owner, &name, true, local)?;
-                    Some((with(outside.symbol, reference.delta), outside.late))
+                    let delta = reference.delta.wrapping_sub(at);
+                    Some((with(outside.symbol, delta), outside.late))
                 }
             },
         }
@@ -114,17 +123,25 @@ impl Emitter<'_> {
         })
     }
 
-    /// The name by which the kernel knows a piece, and whether it is local: as the *original* object
-    /// says, for compilers number as they like. The symbol that the relocation names is preferred.
-    pub(super) fn kernel_name(&self, atom: AtomId, symbol: SymbolId) -> (String, bool) {
+    /// The name by which the kernel knows a piece: as the *original* object says, for compilers number
+    /// as they like. The symbol that the relocation names is preferred.
+    fn kernel_name(&self, atom: AtomId, symbol: SymbolId) -> Named {
         let Difference { original, patched, correlation, .. } = self.difference;
         let named = &patched.object[symbol].name;
         let old = correlation.original_of(atom).and_then(|o| {
             let mut names = original.atoms[o].symbols.iter().map(|s| &original.object[*s]);
-            names.find(|s| s.name == *named).or_else(|| original.symbol(o))
+            let symbol = names.find(|s| s.name == *named).or_else(|| original.symbol(o))?;
+            Some((symbol, original.atoms[o].origin))
         });
-        let symbol = old.or_else(|| patched.symbol(atom));
-        symbol.map_or((String::new(), true), |s| (s.name.clone(), s.binding == Binding::Local))
+        let new = || Some((patched.symbol(atom)?, patched.atoms[atom].origin));
+        match old.or_else(new) {
+            Some((symbol, origin)) => Named {
+                name: symbol.name.clone(),
+                local: symbol.binding == Binding::Local,
+                at: symbol.value.wrapping_sub(origin) as i64,
+            },
+            None => Named { name: String::new(), local: true, at: 0 },
+        }
     }
 
     pub(super) fn outside(

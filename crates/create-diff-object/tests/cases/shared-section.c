@@ -1,5 +1,8 @@
-// Functions of one section: gcc's jump from one to the other has no relocation.
-//@ refuse: KPB0404 g
+// Functions of one section: gcc's call from one to the other has no relocation.
+//@ changed: g
+//@ placeholders: f
+//@ refers: g -> klp f
+//@ run: g(2) = 8
 #include "kernel.h"
 
 static __section(".sched.text") __attribute__((noipa)) int f(int x)
