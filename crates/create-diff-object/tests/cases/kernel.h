@@ -1,6 +1,11 @@
 /* What the kernel's headers put into special sections (arch/x86/include/asm/, Linux 6.12). */
 typedef unsigned short u16;
 typedef unsigned char u8;
+#ifdef __clang__
+/* compiler-clang.h; it has nothing for noipa. */
+#define __noipa__ __noinline__
+#define noipa __noinline__
+#endif
 #define noinline __attribute__((__noipa__))
 #define notrace __attribute__((__no_instrument_function__))
 #define __section(name) __attribute__((section(name)))

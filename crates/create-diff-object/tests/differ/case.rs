@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::compile::Way;
+use crate::compilers::Family;
+use crate::compilers::Way;
 
 /// A source with what is expected of it.
 #[derive(Debug, Clone, Default)]
@@ -57,26 +58,58 @@ pub(crate) struct WantedRun {
 impl Case {
     /// Whether the case is to be compiled in that way.
     pub(crate) fn is_for(&self, way: &Way) -> bool {
-        self.only.is_empty() || self.only.iter().any(|name| name == way.name)
+        let names = [way.name, way.family.name()];
+        self.only.is_empty() || self.only.iter().any(|name| names.contains(&name.as_str()))
     }
 }
 
-/// All cases by name.
-pub(crate) fn read_all() -> Result<Vec<Case>, String> {
+/// All cases by name, with what they expect of a compiler.
+pub(crate) fn read_all(family: Family) -> Result<Vec<Case>, String> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let entries = fs::read_dir(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
     let mut cases = Vec::new();
     for entry in entries {
         let path = entry.map_err(|e| e.to_string())?.path();
         if path.extension().is_some_and(|e| e == "c") {
-            cases.push(read(&path).map_err(|e| format!("{}: {e}", path.display()))?);
+            cases.push(read(&path, family).map_err(|e| format!("{}: {e}", path.display()))?);
         }
     }
     cases.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(cases)
 }
 
-fn read(path: &Path) -> Result<Case, String> {
+/// What a case says of all together: one answer for a compiler replaces the general ones.
+const ANSWERS: [&str; 5] = ["same", "changed", "new", "new-globals", "refuse"];
+
+/// The directives that hold for a compiler: its own, with its name before the key, go before those for
+/// all.
+fn directives(text: &str, family: Family) -> Vec<(&str, &str)> {
+    let general = text.lines().filter_map(|line| {
+        let directive = line.trim().strip_prefix("//@")?;
+        let (key, value) = directive.split_once(':').unwrap_or((directive, ""));
+        Some((key.trim(), value.trim()))
+    });
+    let (mut own, mut others): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+    for (key, value) in general {
+        let families = [Family::Gcc, Family::Clang];
+        let of = families
+            .into_iter()
+            .find_map(|of| Some((of, key.strip_prefix(of.name())?.strip_prefix('-')?)));
+        match of {
+            Some((of, key)) if of == family => own.push((key, value)),
+            Some(_) => {}
+            None => others.push((key, value)),
+        }
+    }
+    let group =
+        |key: &'_ str| if ANSWERS.contains(&key) { ANSWERS[0].to_owned() } else { key.to_owned() };
+    let replaced: Vec<String> = own.iter().map(|(key, _)| group(key)).collect();
+    others.retain(|(key, _)| !replaced.contains(&group(key)));
+    own.extend(others);
+    own
+}
+
+fn read(path: &Path, family: Family) -> Result<Case, String> {
     let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
     let mut case = Case {
         name: path.file_stem().unwrap_or_default().to_string_lossy().replace('-', "_"),
@@ -84,13 +117,9 @@ fn read(path: &Path) -> Result<Case, String> {
         ..Case::default()
     };
     let mut answers = 0;
-    for line in text.lines() {
-        let Some(directive) = line.trim().strip_prefix("//@") else { continue };
-        let (key, value) = directive.split_once(':').unwrap_or((directive, ""));
-        let (key, value) = (key.trim(), value.trim());
+    for (key, value) in directives(&text, family) {
         let words = || value.split_whitespace().map(str::to_owned);
-        answers +=
-            usize::from(matches!(key, "same" | "changed" | "new" | "new-globals" | "refuse"));
+        answers += usize::from(ANSWERS.contains(&key));
         match key {
             "same" => {}
             "changed" => case.changed.extend(words()),

@@ -11,7 +11,7 @@ use libtest_mimic::Failed;
 
 use crate::case::Case;
 use crate::compile;
-use crate::compile::Way;
+use crate::compilers::Way;
 use crate::kernel::Kernel;
 
 /// Damaged copies per object.

@@ -31,6 +31,7 @@
 
 mod case;
 mod compile;
+mod compilers;
 mod damage;
 mod emitted;
 mod expect;
@@ -45,28 +46,30 @@ use libtest_mimic::Failed;
 use libtest_mimic::Trial;
 
 use crate::case::Case;
-use crate::compile::WAYS;
-use crate::compile::Way;
+use crate::compilers::Family;
+use crate::compilers::Way;
+use crate::compilers::ways;
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
-    let cases = match case::read_all() {
-        Ok(cases) => cases,
-        Err(error) => {
+    let (gcc, clang) = match (case::read_all(Family::Gcc), case::read_all(Family::Clang)) {
+        (Ok(gcc), Ok(clang)) => (gcc, clang),
+        (Err(error), _) | (_, Err(error)) => {
             eprintln!("error: {error}");
             return ExitCode::FAILURE;
         }
     };
     let mut trials = Vec::new();
-    for way in WAYS {
+    for way in ways() {
+        let cases = if way.family == Family::Gcc { &gcc } else { &clang };
         for case in cases.iter().filter(|case| case.is_for(way)) {
             let case = case.clone();
             let name = format!("{}::{}", way.name, case.name);
             trials.push(Trial::test(name, move || whole_case(&case, way)));
         }
     }
-    let padded = &WAYS[0];
-    for case in cases.into_iter().filter(|case| case.is_for(padded)) {
+    let padded = &ways()[0];
+    for case in gcc.into_iter().filter(|case| case.is_for(padded)) {
         let name = format!("damaged::{}", case.name);
         trials.push(Trial::test(name, move || damage::compiled(&case, padded)));
     }

@@ -14,6 +14,7 @@ use crate::case::Case;
 use crate::case::WantedRun;
 use crate::compile;
 use crate::compile::Pair;
+use crate::compilers;
 
 /// The parts of the kernel that every function needs, and the search for the new function.
 const PRELUDE: &str = r#"
@@ -66,7 +67,7 @@ pub(crate) fn calls(case: &Case, pair: &Pair, emitted: &ObjectFile) -> Result<()
     compile::run(objcopy.arg(directory.join("emitted.o")).arg(&patch))?;
 
     let program = directory.join("program");
-    let mut link = Command::new(compile::gcc());
+    let mut link = Command::new(compilers::gcc());
     link.args(["-w", "-O1", "-fno-pie", "-no-pie", "-static", "-Wl,-z,noexecstack", "-o"]);
     link.arg(&program).arg(&main).arg(&kernel).arg(&patch);
     for symbol in emitted.symbols.iter().filter(|s| s.definition == Definition::Undefined) {
