@@ -17,6 +17,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 #                           zlib1g-dev dwarves (pahole) cpio kmod patch diffutils
 #   fetching a kernel       ca-certificates xz-utils
 #   booting it              busybox-static qemu-system-x86
+# Tests compile with clang, too: the newest that there is.
 packages="
   gcc libc6-dev make bc flex bison perl python3 libelf-dev libssl-dev zlib1g-dev dwarves cpio kmod
   patch diffutils ca-certificates xz-utils busybox-static qemu-system-x86"
@@ -117,6 +118,19 @@ install_rust() {
   say "    the in-kernel core is built with $core ($(rust_version "$core"))"
 }
 
+# Debian has a package for each version of clang, and adds newer ones to its stable releases.
+install_clang() {
+  local newest
+  if ! compgen -c clang | grep -Eqx 'clang(-[0-9]+)?'; then
+    update_lists
+    newest=$(apt-cache search --names-only '^clang-[0-9]+$' |
+      sed -n 's/^\(clang-[0-9]*\) .*/\1/p' | sort -V | tail -n 1)
+    [ -n "$newest" ] || die "apt offers no clang"
+    install "$newest"
+  fi
+  say "    tests compile with $(compgen -c clang | grep -Ex 'clang(-[0-9]+)?' | sort -V | tail -n 1)"
+}
+
 # A kernel's own compiler, by the name in its configuration; x86_64-linux-gnu-gcc-12 is in gcc-12.
 install_compiler() {
   local name
@@ -138,6 +152,7 @@ check_system
 if [ -z "$compiler_only" ]; then
   # shellcheck disable=SC2086 # one word per package
   step "packages" install $packages
+  step "clang" install_clang
   step "Rust toolchains" install_rust
 fi
 if [ -n "$kernel_env" ]; then

@@ -178,7 +178,7 @@ fn goes_by_content(side: &Side<'_>, atom: AtomId) -> bool {
     }
     let read_only = side.atoms[atom].kind == AtomKind::Data && !side.section(atom).has(WRITE);
     let local = side.symbol(atom).is_some_and(|symbol| symbol.binding == Binding::Local);
-    read_only && local && names::is_numbered(name)
+    read_only && local && names::is_of_function(name)
 }
 
 /// Who refers to each atom, by the name in the source: what gcc makes of a function is the function.

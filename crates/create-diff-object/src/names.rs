@@ -1,22 +1,29 @@
-//! What the names that gcc and the kernel's macros make up say about a symbol. Numbers in them are
-//! counters of one compilation and mean nothing; the words do.
+//! What the names that compilers and the kernel's macros make up say about a symbol. Numbers in them
+//! are counters of one compilation and mean nothing; the words do.
+//!
+//! A static variable of a function is `count.12` to gcc. To clang it is `f.count`, and a second one of
+//! the name `f.count.1`.
 
 /// The name without the numbers that the compiler appends or inserts: `foo.isra.3` becomes
 /// `foo.isra`, `count.12` becomes `count`, `__UNIQUE_ID_ddebug419` becomes `__UNIQUE_ID_ddebug`.
 pub fn base_name(name: &str) -> String {
-    if let Some(rest) = name.strip_prefix("__UNIQUE_ID_") {
-        let word = rest.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-        return format!("__UNIQUE_ID_{word}");
-    }
     let mut parts = name.split('.');
-    let mut base = parts.next().unwrap_or_default().to_owned();
+    let mut base = without_unique_number(parts.next().unwrap_or_default()).to_owned();
     for part in parts {
         if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
             base.push('.');
-            base.push_str(part);
+            base.push_str(without_unique_number(part));
         }
     }
     base
+}
+
+/// `__UNIQUE_ID()` of `include/linux/compiler.h` appends a counter.
+fn without_unique_number(part: &str) -> &str {
+    match part.starts_with("__UNIQUE_ID_") {
+        true => part.trim_end_matches(|c: char| c.is_ascii_digit()),
+        false => part,
+    }
 }
 
 /// Whether the compiler numbered the name: that of a static variable of a function.
@@ -24,6 +31,11 @@ pub fn is_numbered(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, number)| {
         !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     })
+}
+
+/// Whether the name is one that a compiler makes up for a static variable of a function.
+pub fn is_of_function(name: &str) -> bool {
+    name.bytes().rposition(|byte| byte == b'.').is_some_and(|at| at > 0)
 }
 
 /// The function that a split-off cold part belongs to: `foo.isra.0` for `foo.isra.0.cold`.
@@ -58,14 +70,21 @@ pub fn is_private_to_its_use(name: &str) -> bool {
     ];
     // A file-scope object of such a name has no number and is the author's own.
     let base = base_name(name);
+    let variable = base.rsplit('.').next().unwrap_or_default();
     base != name && BASES.contains(&base.as_str())
+        || base.len() > variable.len() && BASES.contains(&variable)
 }
 
 /// Read-only data that the compiler makes from code: its content is part of the function.
 pub fn is_compiler_table(name: &str) -> bool {
     const BASES: [&str; 5] = ["CSWTCH", "C", "__func__", "__FUNCTION__", "__PRETTY_FUNCTION__"];
+    // clang: `__func__.f`; tables and initialisers are nameless unless a linker needed to see them.
+    const HEADS: [&str; 5] =
+        ["__func__.", "__FUNCTION__.", "__PRETTY_FUNCTION__.", "switch.table.", "__const."];
     let base = base_name(name);
-    name.starts_with(".L") || base != name && BASES.contains(&base.as_str())
+    name.starts_with(".L")
+        || base != name && BASES.contains(&base.as_str())
+        || HEADS.iter().any(|head| name.starts_with(head))
 }
 
 /// Whether a section's content is gone once the kernel has booted or the module is loaded, or runs
@@ -84,6 +103,8 @@ mod tests {
         assert_eq!(base_name("foo.part.0.cold"), "foo.part.cold");
         assert_eq!(base_name("__UNIQUE_ID_ddebug419.3"), "__UNIQUE_ID_ddebug");
         assert_eq!(base_name("plain"), "plain");
+        assert_eq!(base_name("f.__UNIQUE_ID_ddebug419"), "f.__UNIQUE_ID_ddebug");
+        assert_eq!(base_name("f.count.1"), "f.count");
     }
 
     #[test]
@@ -98,5 +119,14 @@ mod tests {
         assert!(is_private_to_its_use("__already_done.12"));
         assert!(!is_private_to_its_use("__key"));
         assert!(is_compiler_table("CSWTCH.5") && !is_compiler_table("CSWTCH"));
+    }
+
+    #[test]
+    fn clang_puts_the_function_first() {
+        assert!(is_private_to_its_use("f.__already_done") && is_private_to_its_use("f.__key.2"));
+        assert!(!is_private_to_its_use("__key.count"));
+        assert!(is_compiler_table("__func__.f") && is_compiler_table("switch.table.f"));
+        assert!(!is_compiler_table("C.count"));
+        assert!(is_of_function("f.table") && is_of_function("table.3") && !is_of_function("table"));
     }
 }

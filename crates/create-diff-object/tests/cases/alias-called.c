@@ -1,8 +1,11 @@
 // Called by its other name it is still the new one; its address is that of the old one by that name.
 //@ changed: f g
 //@ refers: g -> f
-//@ refers: g -> klp also
-//@ placeholders: also
+//@ gcc-refers: g -> klp also
+//@ gcc-placeholders: also
+// clang knows that both are one.
+//@ clang-refers: g -> klp f
+//@ clang-placeholders: f
 //@ run: g(1) = 6
 #include "kernel.h"
 

@@ -4,10 +4,12 @@
 //@ refers: f -> klp helper
 //@ refers: f -> plain __fentry__
 //@ refers-not: f -> helper
-//@ holds: __mcount_loc 8
+//@ gcc-holds: __mcount_loc 8
 //@ lacks: .text .data .bss __patchable_function_entries
 //@ run: f(3) = 10
 //@ run: f(0) = 6
+#include "kernel.h"
+
 static int counter;
 
 static __attribute__((noipa)) int helper(int x)

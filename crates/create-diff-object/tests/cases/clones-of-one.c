@@ -2,6 +2,7 @@
 //@ changed: work work.constprop
 //@ placeholders:
 //@ exported: outside
+//@ only: gcc
 //@ flags: -fipa-cp-clone
 #include "kernel.h"
 

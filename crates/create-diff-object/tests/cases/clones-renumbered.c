@@ -1,6 +1,8 @@
 // .constprop parts of the same code get other numbers when one more comes before them.
 //@ changed: a
 //@ new: first.constprop
+//@ clang-changed: a
+//@ clang-new: first
 //@ exported: outside
 #include "kernel.h"
 

@@ -1,6 +1,6 @@
 //@ changed: f
-//@ refers: f -> f.cold
-//@ refers: f.cold -> f
+//@ gcc-refers: f -> f.cold
+//@ gcc-refers: f.cold -> f
 //@ exported: outside
 //@ run: f(1) = 1002
 //@ run: f(-1) = 2000

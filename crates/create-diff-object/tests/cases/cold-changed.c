@@ -1,6 +1,6 @@
 // The hot part stays as it is, byte for byte.
 //@ changed: f
-//@ refers: f -> f.cold
+//@ gcc-refers: f -> f.cold
 //@ exported: outside
 //@ run: f(1) = 1001
 //@ run: f(-1) = 2011

@@ -15,6 +15,7 @@ struct descriptor {
 
 noinline void print(struct descriptor *d)
 {
+	asm volatile("");
 }
 
 #define debug(text)							\

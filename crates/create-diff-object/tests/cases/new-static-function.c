@@ -3,7 +3,7 @@
 //@ refers: f -> added
 //@ refers: added -> klp state
 //@ placeholders: state
-//@ holds: __mcount_loc 16
+//@ gcc-holds: __mcount_loc 16
 //@ run: f(2) = 6
 #include "kernel.h"
 

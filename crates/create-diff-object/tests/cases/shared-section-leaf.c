@@ -1,6 +1,6 @@
 // Without such jumps it can be cut out; the ones that jump to it find the new one through ftrace.
 //@ changed: f
-//@ holds: __mcount_loc 8
+//@ gcc-holds: __mcount_loc 8
 //@ run: f(2) = 8
 #include "kernel.h"
 

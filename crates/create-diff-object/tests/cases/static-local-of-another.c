@@ -1,5 +1,7 @@
 // `count` of the old function is not `count` of the new one, though each is the only one left.
 //@ refuse: KPB0408 count
+// To clang they are `old.count` and `f.count`.
+//@ clang-changed: f
 #include "kernel.h"
 
 #ifndef PATCHED

@@ -78,35 +78,34 @@ pub(crate) fn read_all(family: Family) -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
-/// What a case says of all together: one answer for a compiler replaces the general ones.
+/// Directives of which a compiler's own replace the general ones: those that name all of something.
 const ANSWERS: [&str; 5] = ["same", "changed", "new", "new-globals", "refuse"];
+const PLACEHOLDERS: &str = "placeholders";
 
-/// The directives that hold for a compiler: its own, with its name before the key, go before those for
-/// all.
+/// The directives that hold for a compiler. With the name of one before the key, a directive holds for
+/// no other.
 fn directives(text: &str, family: Family) -> Vec<(&str, &str)> {
-    let general = text.lines().filter_map(|line| {
+    let all = text.lines().filter_map(|line| {
         let directive = line.trim().strip_prefix("//@")?;
         let (key, value) = directive.split_once(':').unwrap_or((directive, ""));
         Some((key.trim(), value.trim()))
     });
-    let (mut own, mut others): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-    for (key, value) in general {
-        let families = [Family::Gcc, Family::Clang];
-        let of = families
-            .into_iter()
-            .find_map(|of| Some((of, key.strip_prefix(of.name())?.strip_prefix('-')?)));
-        match of {
+    let (mut own, mut general): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+    for (key, value) in all {
+        let compiler = key.split_once('-').and_then(|(name, key)| Some((Family::of(name)?, key)));
+        match compiler {
             Some((of, key)) if of == family => own.push((key, value)),
             Some(_) => {}
-            None => others.push((key, value)),
+            None => general.push((key, value)),
         }
     }
-    let group =
-        |key: &'_ str| if ANSWERS.contains(&key) { ANSWERS[0].to_owned() } else { key.to_owned() };
-    let replaced: Vec<String> = own.iter().map(|(key, _)| group(key)).collect();
-    others.retain(|(key, _)| !replaced.contains(&group(key)));
-    own.extend(others);
-    own
+    let has = |keys: &[&str]| own.iter().any(|(key, _)| keys.contains(key));
+    let (answers, placeholders) = (has(&ANSWERS), has(&[PLACEHOLDERS]));
+    general.retain(|(key, _)| {
+        !(answers && ANSWERS.contains(key) || placeholders && *key == PLACEHOLDERS)
+    });
+    general.extend(own);
+    general
 }
 
 fn read(path: &Path, family: Family) -> Result<Case, String> {
@@ -135,7 +134,7 @@ fn read(path: &Path, family: Family) -> Result<Case, String> {
                 let module = words().next().ok_or("`module` without name")?;
                 case.modules.extend(words().skip(1).map(|name| (module.clone(), name)));
             }
-            "placeholders" => case.placeholders.get_or_insert_default().extend(words()),
+            PLACEHOLDERS => case.placeholders.get_or_insert_default().extend(words()),
             "refers" | "refers-not" => {
                 let (from, to) = value.split_once("->").ok_or("`refers` without `->`")?;
                 let wanted = key == "refers";

@@ -13,6 +13,11 @@ pub(crate) enum Family {
 }
 
 impl Family {
+    /// The compiler that a directive means.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        [Family::Gcc, Family::Clang].into_iter().find(|family| family.name() == name)
+    }
+
     /// What directives call it.
     pub(crate) fn name(self) -> &'static str {
         match self {

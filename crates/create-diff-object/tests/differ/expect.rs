@@ -15,10 +15,21 @@ use crate::run;
 /// What the compared object is called.
 const NAME: &str = "case.o";
 
-/// The name without the numbers that gcc appends.
+/// What compilers append to the name of a function.
+const SUFFIXES: [&str; 5] = ["cold", "constprop", "isra", "localalias", "part"];
+
+/// The name without the numbers that compilers append, and a static variable's without the function
+/// that clang puts before it.
 pub(crate) fn plain(name: &str) -> String {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    name.split('.').filter(|part| !is_number(part)).collect::<Vec<_>>().join(".")
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = name.split('.').filter(|part| !is_number(part)).collect();
+    match parts[..] {
+        ["__func__", _] => "__func__".to_owned(),
+        [function, variable] if !function.is_empty() && !SUFFIXES.contains(&variable) => {
+            variable.to_owned()
+        }
+        _ => parts.join("."),
+    }
 }
 
 fn plain_all(names: &[&str]) -> Vec<String> {

@@ -1,10 +1,12 @@
-//! The differ on small C sources that gcc compiles with the kernel's flags, and on damaged objects.
+//! The differ on small C sources that gcc and clang compile with the kernel's flags, and on damaged
+//! objects.
 //!
 //! A case is a file `tests/cases/<name>.c`, compiled twice: as it is (the running kernel), and with
 //! `-DPATCHED`. What is expected stands in comments of the source, one directive per line:
 //!
 //! - `//@ changed: f g` – the functions that replace one of the kernel, all of them, without the
-//!   numbers that gcc appends. No directive: none.
+//!   numbers that compilers append, and static variables without the function that clang puts before
+//!   them. No directive: none.
 //! - `//@ new: f g` – likewise for the functions that the kernel does not have.
 //! - `//@ same` – nothing at all goes into the patch. A case says this, or `changed`, `new`,
 //!   `new-globals` or `refuse`.
@@ -23,11 +25,16 @@
 //! - `//@ text: words` – the emitted object holds that string, and `//@ no-text: words` does not.
 //! - `//@ run: f(1, 2) = 3` – the new `f`, linked with the original object as its kernel and called,
 //!   returns that.
-//! - `//@ flags: -f…` – more options for gcc. `//@ patched-flags: …` – for the patched side only.
-//! - `//@ only: padded` – do not compile in the other ways.
+//! - `//@ flags: -f…` – more options for the compiler. `//@ patched-flags: …` – for the patched side only.
+//! - `//@ only: padded gcc` – do not compile in other ways or with other compilers.
+//! - `//@ clang-changed: f`, `//@ gcc-refers: …` – any directive with the name of a compiler before it
+//!   holds for that one alone. What such directives answer, or list as placeholders, replaces what is
+//!   said for all. Beside them stands why the compilers differ.
 //!
 //! Every case is compiled with call padding (`padded`), without it (`plain`), and without it but with
-//! jump tables (`switch`). Whatever is emitted is also checked for itself: see `emitted.rs`.
+//! jump tables (`switch`): by the gcc of the kernel that the project is for, then by clang, and by the
+//! newest gcc if that is another (`compilers.rs`). What is not installed is said to be left out.
+//! Whatever is emitted is also checked for itself: see `emitted.rs`.
 
 mod case;
 mod compile;
