@@ -4,9 +4,7 @@
 //! The unit is the symbol, not the section: functions with a section attribute share a section even
 //! with `-ffunction-sections`.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::ops::Range;
 
 use kpatch_elf::ObjectFile;
 use kpatch_elf::Section;
@@ -15,6 +13,7 @@ use kpatch_elf::SectionKind;
 use kpatch_elf::SymbolId;
 use kpatch_elf::SymbolKind;
 use kpatch_elf::section_flags::EXEC;
+use rustc_hash::FxHashMap;
 
 use crate::sections::Class;
 use crate::sections::classify;
@@ -62,8 +61,10 @@ pub struct Atom {
 #[derive(Debug)]
 pub struct Atoms {
     list: Vec<Atom>,
-    by_section: HashMap<SectionId, Vec<AtomId>>,
-    by_symbol: HashMap<SymbolId, AtomId>,
+    /// The index of each in `list`: those of a section lie side by side.
+    ids: Vec<AtomId>,
+    by_section: Vec<Range<usize>>,
+    by_symbol: Vec<Option<AtomId>>,
 }
 
 impl Atoms {
@@ -84,12 +85,12 @@ impl Atoms {
 
     /// The atom that a symbol names.
     pub fn of_symbol(&self, symbol: SymbolId) -> Option<AtomId> {
-        self.by_symbol.get(&symbol).copied()
+        self.by_symbol.get(symbol.0 as usize).copied().flatten()
     }
 
     /// The atoms of a section in order.
     pub fn of_section(&self, section: SectionId) -> &[AtomId] {
-        self.by_section.get(&section).map_or(&[], Vec::as_slice)
+        self.by_section.get(section.0 as usize).map_or(&[], |range| &self.ids[range.clone()])
     }
 
     /// The nameless data that begins where nameless data ends.
@@ -126,51 +127,59 @@ impl std::ops::Index<AtomId> for Atoms {
 
 /// Cuts `object`. `referenced` says which offsets of nameless ranges something refers to: there a new
 /// nameless piece begins.
-pub fn cut(object: &ObjectFile, referenced: &HashMap<SectionId, BTreeSet<u64>>) -> Atoms {
+pub fn cut(object: &ObjectFile, referenced: &FxHashMap<SectionId, Vec<u64>>) -> Atoms {
     let padding = padding_starts(object);
     let symbols = object.symbols_by_section();
-    let mut atoms =
-        Atoms { list: Vec::new(), by_section: HashMap::new(), by_symbol: HashMap::new() };
+    let mut atoms = Atoms {
+        list: Vec::new(),
+        ids: Vec::new(),
+        by_section: Vec::with_capacity(object.sections.len()),
+        by_symbol: vec![None; object.symbols.len()],
+    };
     for (id, section) in object.sections_with_ids() {
         let class = classify(section);
-        let empty = BTreeSet::new();
-        let referenced = referenced.get(&id).unwrap_or(&empty);
+        let referenced = referenced.get(&id).map_or(&[][..], Vec::as_slice);
         let pieces = match class {
             Class::Code | Class::Data => {
-                let named = named_pieces(object, id, symbols.get(&id), &padding);
+                let named = named_pieces(object, id, symbols.of(id), &padding);
                 fill_gaps(named, id, section, class, referenced)
             }
             Class::Strings => strings(id, section),
             Class::Constants => constants(id, section),
             // Names are understood, what lies between them is not.
             Class::Unknown => {
-                let named = named_pieces(object, id, symbols.get(&id), &padding);
+                let named = named_pieces(object, id, symbols.of(id), &padding);
                 named.into_iter().filter(|atom| atom.end <= section.size).collect()
             }
             Class::Ignored | Class::Table(_) => Vec::new(),
         };
-        let first = atoms.list.len() as u32;
-        let ids: Vec<AtomId> = (first..first + pieces.len() as u32).map(AtomId).collect();
-        for (piece_id, piece) in ids.iter().zip(&pieces) {
-            atoms.by_symbol.extend(piece.symbols.iter().map(|s| (*s, *piece_id)));
+        let first = atoms.list.len();
+        for (piece_id, piece) in (first as u32..).map(AtomId).zip(&pieces) {
+            for symbol in &piece.symbols {
+                atoms.by_symbol[symbol.0 as usize] = Some(piece_id);
+            }
         }
-        atoms.by_section.insert(id, ids);
         atoms.list.extend(pieces);
+        atoms.by_section.push(first..atoms.list.len());
     }
+    atoms.ids = (0..atoms.list.len() as u32).map(AtomId).collect();
     atoms
 }
 
 /// Where `-fpatchable-function-entry` put padding before functions, by section.
-fn padding_starts(object: &ObjectFile) -> HashMap<SectionId, BTreeSet<u64>> {
-    let mut starts: HashMap<SectionId, BTreeSet<u64>> = HashMap::new();
+fn padding_starts(object: &ObjectFile) -> FxHashMap<SectionId, Vec<u64>> {
+    let mut starts: FxHashMap<SectionId, Vec<u64>> = FxHashMap::default();
     for section in object.sections.iter().filter(|s| s.name == "__patchable_function_entries") {
         for relocation in &section.relocations {
             let symbol = &object[relocation.symbol];
             let offset = symbol.value.wrapping_add_signed(relocation.addend);
             if let Some(id) = symbol.section() {
-                starts.entry(id).or_default().insert(offset);
+                starts.entry(id).or_default().push(offset);
             }
         }
+    }
+    for offsets in starts.values_mut() {
+        offsets.sort_unstable();
     }
     starts
 }
@@ -178,20 +187,20 @@ fn padding_starts(object: &ObjectFile) -> HashMap<SectionId, BTreeSet<u64>> {
 fn named_pieces(
     object: &ObjectFile,
     id: SectionId,
-    symbols: Option<&Vec<SymbolId>>,
-    padding: &HashMap<SectionId, BTreeSet<u64>>,
+    symbols: &[SymbolId],
+    padding: &FxHashMap<SectionId, Vec<u64>>,
 ) -> Vec<Atom> {
     let mut pieces: Vec<Atom> = Vec::new();
     let executable = classify(&object[id]) == Class::Code;
-    let mut seen = HashSet::new();
-    for symbol_id in symbols.into_iter().flatten() {
+    let padding = padding.get(&id).map_or(&[][..], Vec::as_slice);
+    for symbol_id in symbols {
         let symbol = &object[*symbol_id];
         let names_it = match symbol.kind {
             SymbolKind::Function => executable,
             SymbolKind::Object => !executable,
             _ => false,
         };
-        if !names_it || !seen.insert(*symbol_id) {
+        if !names_it {
             continue;
         }
         if let Some(last) = pieces.last_mut() {
@@ -203,8 +212,8 @@ fn named_pieces(
             }
         }
         let floor = pieces.last().map_or(0, |last| last.end);
-        let before =
-            padding.get(&id).and_then(|starts| starts.range(floor..=symbol.value).next_back());
+        let behind = padding.partition_point(|start| *start <= symbol.value);
+        let before = padding[..behind].last().filter(|start| **start >= floor);
         let start = match before {
             // Padding is at most a few instructions; anything farther belongs to another function.
             Some(start) if executable && symbol.value - start <= 64 => *start,
@@ -228,7 +237,7 @@ fn fill_gaps(
     id: SectionId,
     section: &Section,
     class: Class,
-    referenced: &BTreeSet<u64>,
+    referenced: &[u64],
 ) -> Vec<Atom> {
     let kind = if class == Class::Code { AtomKind::Fragment } else { AtomKind::Anonymous };
     let mut pieces = Vec::with_capacity(named.len());
@@ -236,7 +245,8 @@ fn fill_gaps(
     let gap = |from: u64, to: u64, pieces: &mut Vec<Atom>| {
         let mut start = from;
         while start < to {
-            let end = referenced.range(start + 1..to).next().copied().unwrap_or(to);
+            let next = referenced.partition_point(|at| *at <= start);
+            let end = referenced.get(next).copied().filter(|at| *at < to).unwrap_or(to);
             let (section, symbols) = (id, Vec::new());
             pieces.push(Atom { section, start, end, origin: start, kind, symbols });
             start = end;
@@ -260,7 +270,7 @@ fn fill_gaps(
 /// Whether a range is only there for alignment: nothing refers to it, and it holds nothing but zeros
 /// or, in code, fewer bytes than the alignment. A reference to the first byte behind a variable may mean
 /// the variable's end, and does if what is there looks like padding.
-fn is_padding(section: &Section, from: u64, to: u64, referenced: &BTreeSet<u64>) -> bool {
+fn is_padding(section: &Section, from: u64, to: u64, referenced: &[u64]) -> bool {
     if from >= to {
         return true;
     }
@@ -268,7 +278,8 @@ fn is_padding(section: &Section, from: u64, to: u64, referenced: &BTreeSet<u64>)
     let zeros = section.kind == SectionKind::Nobits
         || bytes.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0));
     let short = to - from < section.align;
-    let mut references = referenced.range(from..to);
+    let first = referenced.partition_point(|at| *at < from);
+    let mut references = referenced[first..].iter().take_while(|at| **at < to);
     let behind = from > 0 && !section.has(EXEC) && zeros && short;
     if references.any(|at| *at != from || !behind) || !section.relocations_in(from..to).is_empty() {
         return false;

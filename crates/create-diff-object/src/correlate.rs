@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::hash::DefaultHasher;
 use std::hash::Hash;
 use std::hash::Hasher;
 
 use kpatch_elf::Binding;
 use kpatch_elf::section_flags::WRITE;
+use rustc_hash::FxHashMap;
 
 use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
@@ -21,8 +21,8 @@ use crate::side::Side;
 /// Which pieces belong together.
 #[derive(Debug, Default)]
 pub struct Correlation {
-    to_patched: HashMap<AtomId, AtomId>,
-    to_original: HashMap<AtomId, AtomId>,
+    to_patched: FxHashMap<AtomId, AtomId>,
+    to_original: FxHashMap<AtomId, AtomId>,
     ambiguous: BTreeSet<AtomId>,
 }
 
@@ -83,7 +83,7 @@ pub fn correlate(original: &Side<'_>, patched: &Side<'_>) -> Correlation {
 struct Candidates<'a> {
     side: &'a Side<'a>,
     atoms: Vec<AtomId>,
-    users: &'a HashMap<AtomId, BTreeSet<&'a str>>,
+    users: &'a FxHashMap<AtomId, BTreeSet<&'a str>>,
 }
 
 /// What tells members of a group apart, from the most to the least exact.
@@ -182,8 +182,8 @@ fn goes_by_content(side: &Side<'_>, atom: AtomId) -> bool {
 }
 
 /// Who refers to each atom, by the name in the source: what gcc makes of a function is the function.
-fn users<'a>(side: &'a Side<'_>) -> HashMap<AtomId, BTreeSet<&'a str>> {
-    let mut users: HashMap<AtomId, BTreeSet<&str>> = HashMap::new();
+fn users<'a>(side: &'a Side<'_>) -> FxHashMap<AtomId, BTreeSet<&'a str>> {
+    let mut users: FxHashMap<AtomId, BTreeSet<&str>> = FxHashMap::default();
     for (id, _) in side.atoms.iter() {
         let name = side.name(id).split('.').next().unwrap_or_default();
         if name.is_empty() {

@@ -24,6 +24,7 @@ pub mod emit;
 pub mod lines;
 pub mod names;
 pub mod notices;
+pub mod patterns;
 pub mod references;
 pub mod resolved;
 pub mod sections;

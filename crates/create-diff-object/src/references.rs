@@ -2,10 +2,6 @@
 //! an offset into it. A PC-relative field counts from the end of its instruction, so code is decoded
 //! here; that also finds the branches that the assembler resolved by itself.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
-use std::collections::HashSet;
-
 use iced_x86::Decoder;
 use iced_x86::DecoderOptions;
 use iced_x86::FlowControl;
@@ -20,6 +16,8 @@ use kpatch_elf::Section;
 use kpatch_elf::SectionId;
 use kpatch_elf::SymbolId;
 use kpatch_elf::SymbolKind;
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 use crate::atoms::AtomId;
 use crate::atoms::Atoms;
@@ -29,6 +27,9 @@ use crate::sections::ALT_REPLACEMENT_LEN;
 use crate::sections::ALTINSTRUCTIONS;
 use crate::sections::Class;
 use crate::sections::classify;
+
+/// Fewer sections than this are not worth a thread's attention.
+const PER_THREAD: usize = 64;
 
 /// What a relocation refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,40 +67,43 @@ pub struct Reference {
 /// The decoded facts of a code section.
 #[derive(Debug, Default)]
 pub struct Code {
-    /// For each field offset that lies in an instruction with relocation: the end of the instruction
-    /// and whether it is a branch.
-    fields: HashMap<u64, (u64, bool)>,
+    /// For each field offset that lies in an instruction with relocation, in ascending order: the end of
+    /// the instruction and whether it is a branch.
+    fields: Vec<(u64, (u64, bool))>,
     /// What the assembler resolved without a relocation, by offset.
     pub resolved: Vec<Resolved>,
     /// Offsets that do not decode.
     pub invalid: Vec<u64>,
-    /// Offsets that the instruction before never goes on to.
-    stops: HashSet<u64>,
+    /// Offsets that the instruction before never goes on to, in ascending order.
+    stops: Vec<u64>,
 }
 
 /// Decodes all code sections.
-pub fn decode(object: &ObjectFile) -> HashMap<SectionId, Code> {
+pub fn decode(object: &ObjectFile) -> FxHashMap<SectionId, Code> {
     let symbols = object.symbols_by_section();
-    let mut decoded = HashMap::new();
-    for (id, section) in object.sections_with_ids() {
-        if classify(section) != Class::Code {
-            continue;
-        }
+    let code = object.sections_with_ids().filter(|(_, s)| classify(s) == Class::Code);
+    let code: Vec<(SectionId, &Section)> = code.collect();
+    let decode = |(id, section): (SectionId, &Section)| {
         // Decoding starts afresh at each function: what lies between need not be code.
-        let mut starts = BTreeSet::from([0]);
-        for symbol in symbols.get(&id).into_iter().flatten() {
-            if object[*symbol].kind == SymbolKind::Function {
-                starts.insert(object[*symbol].value.min(section.data.len() as u64));
-            }
-        }
+        let functions = symbols.of(id).iter().map(|symbol| &object[*symbol]);
+        let functions = functions.filter(|symbol| symbol.kind == SymbolKind::Function);
+        let size = section.data.len() as u64;
+        let mut starts = vec![0];
+        starts.extend(functions.map(|symbol| symbol.value.min(size)));
+        starts.dedup();
         let mut code = Code::default();
-        let ends = starts.iter().skip(1).copied().chain([section.data.len() as u64]);
+        let ends = starts.iter().skip(1).copied().chain([size]);
         for (start, end) in starts.iter().copied().zip(ends) {
             decode_range(section, start, end, &mut code);
         }
-        decoded.insert(id, code);
-    }
-    decoded
+        (id, code)
+    };
+    code.into_par_iter()
+        .with_min_len(PER_THREAD)
+        .map(decode)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect()
 }
 
 fn decode_range(section: &Section, start: u64, end: u64, code: &mut Code) {
@@ -123,12 +127,12 @@ fn decode_range(section: &Section, start: u64, end: u64, code: &mut Code) {
             );
         }
         if !goes_on {
-            code.stops.insert(to);
+            code.stops.push(to);
         }
         let relocations = section.relocations_in(from..to);
         let branch = is_near_branch(&instruction);
         for relocation in relocations {
-            code.fields.insert(relocation.offset, (to, branch));
+            code.fields.push((relocation.offset, (to, branch)));
         }
         if branch || instruction.is_ip_rel_memory_operand() {
             let field = Resolved::of(&instruction, &decoder.get_constant_offsets(&instruction));
@@ -154,9 +158,13 @@ pub fn is_near_branch(instruction: &Instruction) -> bool {
 /// The bias of a field and whether it is a branch. A field that no instruction holds (data in code)
 /// counts from itself.
 fn bias(code: Option<&Code>, relocation: &Relocation) -> (i64, bool) {
-    match code.and_then(|code| code.fields.get(&relocation.offset)) {
+    let field = code.and_then(|code| {
+        let found = code.fields.binary_search_by_key(&relocation.offset, |(offset, _)| *offset);
+        found.ok().map(|index| code.fields[index].1)
+    });
+    match field {
         Some((end, branch)) if relocation.kind.is_pc_relative() => {
-            (relocation.offset as i64 - *end as i64, *branch)
+            (relocation.offset as i64 - end as i64, branch)
         }
         _ => (0, false),
     }
@@ -171,12 +179,12 @@ fn place(object: &ObjectFile, relocation: &Relocation, bias: i64) -> Option<(Sec
 
 /// The offsets of each section that something refers to. In code without a name only those count where
 /// a piece of it begins: the replacement of an alternative, and what is reached from nowhere else but
-/// there. The rest, such as an annotated instruction, lies inside a piece.
+/// there. The rest, such as an annotated instruction, lies inside a piece. In ascending order, each once.
 pub fn referenced_offsets(
     object: &ObjectFile,
-    code: &HashMap<SectionId, Code>,
-) -> HashMap<SectionId, BTreeSet<u64>> {
-    let mut referenced: HashMap<SectionId, BTreeSet<u64>> = HashMap::new();
+    code: &FxHashMap<SectionId, Code>,
+) -> FxHashMap<SectionId, Vec<u64>> {
+    let mut referenced: FxHashMap<SectionId, Vec<u64>> = FxHashMap::default();
     for (id, section) in object.sections_with_ids() {
         if classify(section) == Class::Ignored {
             continue;
@@ -189,11 +197,15 @@ pub fn referenced_offsets(
             let Some((target, offset)) = place(object, relocation, bias) else { continue };
             let Ok(offset) = u64::try_from(offset) else { continue };
             let begins = section.name == ALTINSTRUCTIONS
-                || code.get(&target).is_none_or(|code| code.stops.contains(&offset));
+                || code.get(&target).is_none_or(|code| code.stops.binary_search(&offset).is_ok());
             if begins {
-                referenced.entry(target).or_default().insert(offset);
+                referenced.entry(target).or_default().push(offset);
             }
         }
+    }
+    for offsets in referenced.values_mut() {
+        offsets.sort_unstable();
+        offsets.dedup();
     }
     referenced
 }
@@ -210,10 +222,10 @@ fn is_empty_replacement(section: &Section, index: usize) -> bool {
 /// The meaning of every relocation, and of what leaves a piece without one, by section and offset.
 pub fn resolve(
     object: &ObjectFile,
-    code: &HashMap<SectionId, Code>,
+    code: &FxHashMap<SectionId, Code>,
     atoms: &Atoms,
-) -> HashMap<SectionId, Vec<Reference>> {
-    let mut resolved = HashMap::new();
+) -> FxHashMap<SectionId, Vec<Reference>> {
+    let mut resolved = FxHashMap::default();
     for (id, section) in object.sections_with_ids() {
         let local = code.get(&id).map_or(&[][..], |code| code.resolved.as_slice());
         let is_empty = section.relocations.is_empty() && local.is_empty();

@@ -17,6 +17,7 @@ use kpatch_elf::SectionId;
 use kpatch_elf::SymbolId;
 use kpatch_refusal::Code;
 use kpatch_refusal::Refusal;
+use rustc_hash::FxHashMap;
 
 use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
@@ -125,9 +126,9 @@ fn reference(
 /// empty.
 pub fn blank(
     object: &ObjectFile,
-    references: &HashMap<SectionId, Vec<Reference>>,
-) -> HashMap<SectionId, Vec<u8>> {
-    let mut blanked = HashMap::new();
+    references: &FxHashMap<SectionId, Vec<Reference>>,
+) -> FxHashMap<SectionId, Vec<u8>> {
+    let mut blanked = FxHashMap::default();
     for (id, section) in object.sections_with_ids() {
         let Some(references) = references.get(&id) else { continue };
         if references.len() == section.relocations.len() {

@@ -6,6 +6,8 @@
 //! `arch/x86/include/asm/{alternative,asm,jump_label,runtime-const,static_call}.h`,
 //! `include/linux/{compiler,objtool}.h`), `scripts/module.lds.S` and `tools/objtool/`.
 
+use std::sync::LazyLock;
+
 use kpatch_elf::Section;
 use kpatch_elf::SectionKind;
 use kpatch_elf::section_flags::ALLOC;
@@ -13,6 +15,8 @@ use kpatch_elf::section_flags::EXEC;
 use kpatch_elf::section_flags::MERGE;
 use kpatch_elf::section_flags::STRINGS;
 use kpatch_refusal::Code;
+
+use crate::patterns::Patterns;
 
 /// What a section is to the differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,22 +199,17 @@ const DATA: &[&str] = &[
     ".altinstr_data",
 ];
 
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((head, tail)) => {
-            name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
-        }
-    }
-}
+static TABLES_BY_NAME: LazyLock<Patterns<&'static Table>> =
+    LazyLock::new(|| TABLES.iter().map(|table| (table.name, table)).collect());
+static DATA_BY_NAME: LazyLock<Patterns<()>> =
+    LazyLock::new(|| DATA.iter().map(|pattern| (*pattern, ())).collect());
 
 /// What `section` is to the differ.
 pub fn classify(section: &Section) -> Class {
     let name = section.name.as_str();
-    if let Some(table) = TABLES.iter().find(|table| matches(table.name, name)) {
+    if let Some(table) = TABLES_BY_NAME.find(name) {
         return Class::Table(table);
     }
-    let named_data = DATA.iter().any(|pattern| matches(pattern, name));
     match section.kind {
         SectionKind::Progbits | SectionKind::Nobits if section.has(ALLOC) => {
             if section.has(EXEC) {
@@ -219,7 +218,7 @@ pub fn classify(section: &Section) -> Class {
                 Class::Strings
             } else if section.has(MERGE) && section.entry_size > 0 {
                 Class::Constants
-            } else if named_data {
+            } else if DATA_BY_NAME.find(name).is_some() {
                 Class::Data
             } else {
                 Class::Unknown
@@ -233,14 +232,6 @@ pub fn classify(section: &Section) -> Class {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns() {
-        assert!(matches("__*_sched_class", "__fair_sched_class"));
-        assert!(!matches("__*_sched_class", "__sched_class"));
-        assert!(matches(".initcall*", ".initcall5.init"));
-        assert!(!matches("__param", "__params"));
-    }
 
     #[test]
     fn no_name_is_listed_twice() {

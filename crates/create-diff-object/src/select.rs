@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 
 use kpatch_elf::Binding;
+use rustc_hash::FxHashMap;
 
 use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
@@ -89,8 +89,8 @@ pub fn select(
 }
 
 /// The cold parts of functions, with the function of each.
-fn cold_parts(side: &Side<'_>) -> HashMap<AtomId, AtomId> {
-    let mut functions: HashMap<&str, AtomId> = HashMap::new();
+fn cold_parts(side: &Side<'_>) -> FxHashMap<AtomId, AtomId> {
+    let mut functions: FxHashMap<&str, AtomId> = FxHashMap::default();
     for (id, atom) in side.atoms.iter().filter(|(_, a)| a.kind == AtomKind::Function) {
         functions.extend(atom.symbols.iter().map(|s| (side.object[*s].name.as_str(), id)));
     }
@@ -101,7 +101,7 @@ fn cold_parts(side: &Side<'_>) -> HashMap<AtomId, AtomId> {
 /// A cold part has no entry of its own that could be redirected: its function has to be.
 fn changed_cold_parts_change_their_function(
     selection: &mut Selection,
-    cold_parts: &HashMap<AtomId, AtomId>,
+    cold_parts: &FxHashMap<AtomId, AtomId>,
     correlation: &Correlation,
 ) {
     let cold: Vec<AtomId> =

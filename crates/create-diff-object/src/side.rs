@@ -1,6 +1,5 @@
 //! One object of a pair with everything that the later phases ask about it.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use kpatch_elf::Binding;
@@ -11,6 +10,7 @@ use kpatch_elf::Symbol;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
+use rustc_hash::FxHashMap;
 
 use crate::atoms;
 use crate::atoms::AtomId;
@@ -34,11 +34,11 @@ pub struct Side<'a> {
     pub atoms: Atoms,
     /// Its special sections.
     pub entries: Entries,
-    code: HashMap<SectionId, references::Code>,
-    references: HashMap<SectionId, Vec<Reference>>,
+    code: FxHashMap<SectionId, references::Code>,
+    references: FxHashMap<SectionId, Vec<Reference>>,
     /// Content of the sections in which the assembler resolved references that leave their piece, as it
     /// would be with relocations.
-    blanked: HashMap<SectionId, Vec<u8>>,
+    blanked: FxHashMap<SectionId, Vec<u8>>,
 }
 
 impl<'a> Side<'a> {

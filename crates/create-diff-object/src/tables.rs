@@ -1,7 +1,6 @@
 //! Cuts the special sections into entries and says whose each entry is.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::ops::Range;
 
 use kpatch_elf::ObjectFile;
@@ -10,6 +9,7 @@ use kpatch_elf::SectionId;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
+use rustc_hash::FxHashMap;
 
 use crate::atoms::AtomId;
 use crate::references::Reference;
@@ -57,7 +57,7 @@ impl Entries {
 pub fn find(
     name: &str,
     object: &ObjectFile,
-    references: &HashMap<SectionId, Vec<Reference>>,
+    references: &FxHashMap<SectionId, Vec<Reference>>,
 ) -> Result<Entries, Refusal> {
     let mut entries = Entries::default();
     for (id, section) in object.sections_with_ids() {

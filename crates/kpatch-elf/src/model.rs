@@ -1,6 +1,5 @@
 //! The model: sections, symbols and relocations with typed indices.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Index;
 
@@ -313,18 +312,22 @@ impl ObjectFile {
         self.sections_with_ids().find(|(_, section)| section.name == name).map(|(id, _)| id)
     }
 
-    /// The symbols that each section defines, ordered by value, then by index.
-    pub fn symbols_by_section(&self) -> HashMap<SectionId, Vec<SymbolId>> {
-        let mut map: HashMap<SectionId, Vec<SymbolId>> = HashMap::new();
-        for (id, symbol) in self.symbols_with_ids() {
-            if let Some(section) = symbol.section() {
-                map.entry(section).or_default().push(id);
-            }
+    /// The symbols that each section defines.
+    pub fn symbols_by_section(&self) -> SymbolsBySection {
+        let defined = |id: SymbolId| Some((self[id].section()?, self[id].value, id));
+        let mut all: Vec<_> = self.symbols_with_ids().filter_map(|(id, _)| defined(id)).collect();
+        all.sort_unstable();
+        let mut ends = vec![0; self.sections.len()];
+        for (index, (section, ..)) in all.iter().enumerate() {
+            ends[section.0 as usize] = index + 1;
         }
-        for ids in map.values_mut() {
-            ids.sort_by_key(|id| (self[*id].value, *id));
+        // A section without symbols ends where the one before does.
+        let mut end = 0;
+        for place in &mut ends {
+            end = end.max(*place);
+            *place = end;
         }
-        map
+        SymbolsBySection { ids: all.into_iter().map(|(_, _, id)| id).collect(), ends }
     }
 
     /// Adds a section.
@@ -340,6 +343,24 @@ impl ObjectFile {
     pub fn add_symbol(&mut self, symbol: Symbol) -> SymbolId {
         self.symbols.push(symbol);
         SymbolId(self.symbols.len() as u32 - 1)
+    }
+}
+
+/// The symbols that each section defines, ordered by value, then by index.
+#[derive(Debug)]
+pub struct SymbolsBySection {
+    /// The symbols of the first section, then those of the second, and so on.
+    ids: Vec<SymbolId>,
+    /// Where those of each section end.
+    ends: Vec<usize>,
+}
+
+impl SymbolsBySection {
+    /// The symbols of a section.
+    pub fn of(&self, section: SectionId) -> &[SymbolId] {
+        let index = section.0 as usize;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.ids[start..self.ends[index]]
     }
 }
 
