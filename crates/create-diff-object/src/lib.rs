@@ -10,7 +10,8 @@
 //!    tells the tools;
 //! 3. [`compare`] and [`select`]: what changed, and what that needs;
 //! 4. [`check`]: what cannot be patched safely is refused;
-//! 5. [`emit`]: the pieces are written as an object, references out of it resolved by [`symbols`].
+//! 5. [`emit`]: the pieces are written as an object, references out of it resolved by [`symbols`]
+//!    according to the rules of [`resolve`], for the stand-alone tool from [`parent`].
 //!
 //! Bias: a difference that is not understood counts as a change, and a change that cannot be made
 //! safely is refused. A false change costs a few bytes, a missed one leaves the kernel unfixed.
@@ -21,11 +22,14 @@ pub mod check;
 pub mod compare;
 pub mod correlate;
 pub mod emit;
+pub mod explain;
 pub mod lines;
 pub mod names;
 pub mod notices;
+pub mod parent;
 pub mod patterns;
 pub mod references;
+pub mod resolve;
 pub mod resolved;
 pub mod sections;
 pub mod select;
@@ -70,6 +74,28 @@ pub fn compare_objects<'a>(
     original: &'a ObjectFile,
     patched: &'a ObjectFile,
 ) -> Result<Difference<'a>, Refusals> {
+    let Examined { difference, refusals } = examine_objects(name, original, patched)?;
+    Refusals::none_or(refusals, difference)
+}
+
+/// Two objects compared, and what speaks against patching.
+#[derive(Debug)]
+pub struct Examined<'a> {
+    /// What is different.
+    pub difference: Difference<'a>,
+    /// Why it cannot be patched, empty if it can: then [`Difference::emit`] may be called.
+    pub refusals: Vec<Refusal>,
+}
+
+/// As [`compare_objects`], with the difference also of what cannot be patched, for explanations.
+///
+/// # Errors
+/// What speaks against comparing the objects at all.
+pub fn examine_objects<'a>(
+    name: &'a str,
+    original: &'a ObjectFile,
+    patched: &'a ObjectFile,
+) -> Result<Examined<'a>, Refusals> {
     let original = Side::new(name, original)?;
     let patched = Side::new(name, patched)?;
     let correlation = correlate::correlate(&original, &patched);
@@ -83,8 +109,8 @@ pub fn compare_objects<'a>(
         selection: &selection,
         lines: OnceCell::new(),
     });
-    Refusals::none_or(refusals, ())?;
-    Ok(Difference { name, patched, original, correlation, authors, selection })
+    let difference = Difference { name, patched, original, correlation, authors, selection };
+    Ok(Examined { difference, refusals })
 }
 
 impl Difference<'_> {

@@ -1,6 +1,6 @@
-//! Resolves what a patch needs of the running kernel: ordinary references to what vmlinux exports,
-//! livepatch references to all else. A name that could mean two symbols is refused: the wrong one
-//! would be patched or called.
+//! What is known of the running kernel's symbols, from the shipped image and modules, for the rules of
+//! [`create_diff_object::resolve`]. A name that could mean two symbols is refused: the wrong one would
+//! be patched or called.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -8,11 +8,14 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use create_diff_object::resolve;
+use create_diff_object::resolve::Exporter;
+use create_diff_object::resolve::Kernel;
+use create_diff_object::resolve::Rules;
 use create_diff_object::symbols::Resolution;
 use create_diff_object::symbols::Symbols;
 use create_diff_object::symbols::Wanted;
 use kpatch_elf::livepatch::LivepatchSymbol;
-use kpatch_elf::livepatch::Placeholder;
 use kpatch_elf::livepatch::VMLINUX;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
@@ -27,9 +30,6 @@ use shipped_kernel::symbols;
 
 use crate::compile_database::Owner;
 use crate::target::Target;
-
-/// What `THIS_MODULE` refers to: in a patched module's code the module itself, not the patch.
-const THIS_MODULE: &str = "__this_module";
 
 /// Everything that resolving needs, for all objects of a patch.
 #[derive(Debug)]
@@ -144,7 +144,7 @@ impl OwnerSymbols<'_> {
     fn unique(&self, object: &str, name: &str) -> Result<Option<LivepatchSymbol>, Refusal> {
         match self.found(object, name) {
             Found::None => Ok(None),
-            Found::Unique => Ok(Some(livepatch_symbol(object, name))),
+            Found::Unique => Ok(Some(resolve::livepatch_symbol(object, name))),
             Found::Many(count) => Err(Refusal::new(
                 Code::SymbolNotUnique,
                 Place::default().symbol(name),
@@ -153,53 +153,34 @@ impl OwnerSymbols<'_> {
             )),
         }
     }
-
-    fn livepatch(&self, symbol: LivepatchSymbol) -> Resolution {
-        // A section that belongs to a module may not name a symbol of vmlinux (kernel/livepatch).
-        let vmlinux = symbol.object == VMLINUX;
-        let applied_with = if vmlinux { VMLINUX } else { self.object() }.to_owned();
-        let plain_name = self.knowledge.noreturns.contains(&symbol.name);
-        Resolution::Livepatch { placeholder: Placeholder { applied_with, symbol }, plain_name }
-    }
-
-    /// A symbol that a module exports.
-    fn of_module(&self, module: &str, name: &str) -> Result<Resolution, Refusal> {
-        let refusal = |message: String| {
-            Refusal::new(
-                Code::ModuleDependency,
-                Place::default().symbol(name),
-                message,
-                "the module need not be loaded when the patch needs it; do without its symbol",
-            )
-        };
-        let Owner::Module { name: owner, .. } = self.owner else {
-            return Err(refusal(format!("vmlinux code uses `{name}` of module `{module}`")));
-        };
-        let depends = self.knowledge.modules.get(owner).map_or(&[][..], |m| &m.depends);
-        if module != owner && !depends.iter().any(|d| d == module) {
-            return Err(refusal(format!(
-                "`{owner}` does not depend on module `{module}`, which has `{name}`"
-            )));
-        }
-        Ok(self.livepatch(livepatch_symbol(module, name)))
-    }
-
-    fn not_found(&self, name: &str) -> Refusal {
-        let place = match self.owner {
-            Owner::Vmlinux => "the kernel's symbol table".to_owned(),
-            Owner::Module { name, .. } => format!("module `{name}` or the kernel's symbol table"),
-        };
-        Refusal::new(
-            Code::SymbolNotFound,
-            Place::default().symbol(name),
-            format!("`{name}` is not in {place}"),
-            "it may be inlined everywhere, discarded after boot, or new; patch what calls it",
-        )
-    }
 }
 
-fn livepatch_symbol(object: &str, name: &str) -> LivepatchSymbol {
-    LivepatchSymbol { object: object.to_owned(), name: name.to_owned(), position: 0 }
+impl Kernel for OwnerSymbols<'_> {
+    fn find(&self, object: &str, wanted: Wanted<'_>) -> Result<Option<LivepatchSymbol>, Refusal> {
+        self.unique(object, wanted.name)
+    }
+
+    fn exporter(&self, name: &str) -> Option<Exporter<'_>> {
+        let export = self.knowledge.target.exports.get(name)?;
+        Some(Exporter { module: &export.module, namespace: export.namespace.is_some() })
+    }
+
+    fn is_new(&self, object: &str, name: &str) -> bool {
+        self.knowledge.new_globals.get(object).is_some_and(|names| names.contains(name))
+    }
+
+    fn is_needed_by_patched(&self, module: &str) -> bool {
+        let patched = self.knowledge.modules.get(self.object());
+        patched.is_some_and(|patched| patched.depends.iter().any(|needed| needed == module))
+    }
+
+    fn is_noreturn(&self, name: &str) -> bool {
+        self.knowledge.noreturns.contains(name)
+    }
+
+    fn unknown(&self, wanted: Wanted<'_>) -> Result<Resolution, Refusal> {
+        Err(resolve::not_found(self.object(), wanted.name))
+    }
 }
 
 impl Symbols for OwnerSymbols<'_> {
@@ -208,40 +189,10 @@ impl Symbols for OwnerSymbols<'_> {
     }
 
     fn resolve(&self, wanted: Wanted<'_>) -> Result<Resolution, Refusal> {
-        let Wanted { name, defined_here, local } = wanted;
-        let knowledge = self.knowledge;
-        if name == THIS_MODULE {
-            let symbol = self.unique(self.object(), name)?.ok_or_else(|| self.not_found(name))?;
-            return Ok(self.livepatch(symbol));
-        }
-        // What is new in vmlinux is there for all; what is new in a module needs that module.
-        let new = |object| knowledge.new_globals.get(object).is_some_and(|n| n.contains(name));
-        if !defined_here && (new(self.object()) || new(VMLINUX)) {
-            return Ok(Resolution::Ordinary);
-        }
-        if !local {
-            if let Some(export) = knowledge.target.exports.get(name) {
-                if export.module == VMLINUX && export.namespace.is_none() {
-                    return Ok(Resolution::Ordinary);
-                }
-                if export.module != VMLINUX {
-                    return self.of_module(&export.module, name);
-                }
-            }
-        }
-        if let Some(symbol) = self.unique(self.object(), name)? {
-            return Ok(self.livepatch(symbol));
-        }
-        // Code of a module may use any symbol of vmlinux in a patch, exported or not.
-        if !defined_here {
-            if let Some(symbol) = self.unique(VMLINUX, name)? {
-                return Ok(self.livepatch(symbol));
-            }
-        }
-        Err(self.not_found(name))
+        Rules { object: self.object(), kernel: self }.resolve(wanted)
     }
 
     fn patched_function(&self, wanted: Wanted<'_>) -> Result<LivepatchSymbol, Refusal> {
-        self.unique(self.object(), wanted.name)?.ok_or_else(|| self.not_found(wanted.name))
+        Rules { object: self.object(), kernel: self }.patched_function(wanted)
     }
 }

@@ -1,7 +1,8 @@
 //! `Module.symvers`: what the shipped kernel and its modules export.
 //!
 //! The format is modpost's (scripts/mod/modpost.c, `write_dump`): CRC, symbol, module, kind of
-//! export, namespace, separated by tabs. Bias: a line that is not of this form is an error, since a
+//! export, namespace, separated by tabs; before 5.4 without a namespace, in 5.4 and 5.5 with the
+//! namespace in front of the module. Bias: a line that is not of this form is an error, since a
 //! missing export would silently turn into a livepatch symbol.
 
 use std::collections::BTreeMap;
@@ -70,13 +71,23 @@ fn parse_line(line: &str) -> Option<(&str, Export)> {
     let mut fields = line.split('\t');
     let crc = u32::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok()?;
     let symbol = fields.next().filter(|symbol| !symbol.is_empty())?;
-    let module = fields.next().filter(|module| !module.is_empty())?;
-    let gpl = match fields.next()? {
-        "EXPORT_SYMBOL" => false,
-        "EXPORT_SYMBOL_GPL" => true,
+    let (module, kind) = (fields.next()?, fields.next()?);
+    let fifth = fields.next();
+    let (module, kind, namespace) = match fifth {
+        // 5.4 and 5.5.
+        Some(last) if last.starts_with("EXPORT_") => (kind, last, Some(module)),
+        namespace => (module, kind, namespace),
+    };
+    let gpl = match kind {
+        "EXPORT_SYMBOL" | "EXPORT_UNUSED_SYMBOL" => false,
+        // The others are of kernels before 5.12.
+        "EXPORT_SYMBOL_GPL" | "EXPORT_UNUSED_SYMBOL_GPL" | "EXPORT_SYMBOL_GPL_FUTURE" => true,
         _ => return None,
     };
-    let namespace = fields.next().filter(|namespace| !namespace.is_empty()).map(str::to_string);
+    if module.is_empty() {
+        return None;
+    }
+    let namespace = namespace.filter(|namespace| !namespace.is_empty()).map(str::to_string);
     if fields.next().is_some() {
         return None;
     }
@@ -110,6 +121,21 @@ mod tests {
         assert_eq!(exports["system_state"], export(0xf737_0f56, "vmlinux", false, None));
         assert_eq!(exports["cpu_cache"], export(0x3c80_4b25, "vmlinux", true, Some("DEVMEM")));
         assert_eq!(exports["kvm_x"], export(1, "kvm_intel", true, None));
+    }
+
+    #[test]
+    fn reads_the_older_forms() {
+        let text = "0x1\told\tvmlinux\tEXPORT_SYMBOL\n\
+            0x2\tspaced\tDEVMEM\tdrivers/x-y\tEXPORT_SYMBOL_GPL\n\
+            0x3\tplain\t\tvmlinux\tEXPORT_SYMBOL\n";
+        let exports = parse("Module.symvers", text).unwrap();
+        let fields = |name: &str| {
+            let export = &exports[name];
+            (export.module.as_str(), export.gpl, export.namespace.as_deref())
+        };
+        assert_eq!(fields("old"), ("vmlinux", false, None));
+        assert_eq!(fields("spaced"), ("x_y", true, Some("DEVMEM")));
+        assert_eq!(fields("plain"), ("vmlinux", false, None));
     }
 
     #[test]
