@@ -10,6 +10,7 @@ use kpatch_elf::ObjectFile;
 use kpatch_elf::Section;
 use kpatch_elf::SectionId;
 use kpatch_elf::SectionKind;
+use kpatch_elf::Symbol;
 use kpatch_elf::SymbolId;
 use kpatch_elf::SymbolKind;
 use kpatch_elf::section_flags::EXEC;
@@ -17,6 +18,9 @@ use rustc_hash::FxHashMap;
 
 use crate::sections::Class;
 use crate::sections::classify;
+
+/// More bytes than any kernel puts before a function: `CONFIG_FUNCTION_PADDING_BYTES` and a type check.
+const MOST_PADDING: u64 = 64;
 
 /// Index of an atom in [`Atoms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +59,8 @@ pub struct Atom {
     pub kind: AtomKind,
     /// All its names: several for aliases, none for nameless pieces.
     pub symbols: Vec<SymbolId>,
+    /// Names of the call padding, which is no function of its own.
+    pub prefixes: Vec<SymbolId>,
 }
 
 /// All atoms of an object.
@@ -155,7 +161,7 @@ pub fn cut(object: &ObjectFile, referenced: &FxHashMap<SectionId, Vec<u64>>) -> 
         };
         let first = atoms.list.len();
         for (piece_id, piece) in (first as u32..).map(AtomId).zip(&pieces) {
-            for symbol in &piece.symbols {
+            for symbol in piece.symbols.iter().chain(&piece.prefixes) {
                 atoms.by_symbol[symbol.0 as usize] = Some(piece_id);
             }
         }
@@ -166,7 +172,14 @@ pub fn cut(object: &ObjectFile, referenced: &FxHashMap<SectionId, Vec<u64>>) -> 
     atoms
 }
 
-/// Where `-fpatchable-function-entry` put padding before functions, by section.
+/// Call padding has names of its own once objtool or Clang's kCFI is through with an object.
+fn is_prefix(symbol: &Symbol) -> bool {
+    let named = |prefix| symbol.name.starts_with(prefix);
+    symbol.kind == SymbolKind::Function && (named("__pfx_") || named("__cfi_"))
+}
+
+/// Where `-fpatchable-function-entry` put padding before functions, and where named padding begins, by
+/// section.
 fn padding_starts(object: &ObjectFile) -> FxHashMap<SectionId, Vec<u64>> {
     let mut starts: FxHashMap<SectionId, Vec<u64>> = FxHashMap::default();
     for section in object.sections.iter().filter(|s| s.name == "__patchable_function_entries") {
@@ -176,6 +189,11 @@ fn padding_starts(object: &ObjectFile) -> FxHashMap<SectionId, Vec<u64>> {
             if let Some(id) = symbol.section() {
                 starts.entry(id).or_default().push(offset);
             }
+        }
+    }
+    for symbol in object.symbols.iter().filter(|symbol| is_prefix(symbol)) {
+        if let Some(id) = symbol.section() {
+            starts.entry(id).or_default().push(symbol.value);
         }
     }
     for offsets in starts.values_mut() {
@@ -193,6 +211,7 @@ fn named_pieces(
     let mut pieces: Vec<Atom> = Vec::new();
     let executable = classify(&object[id]) == Class::Code;
     let padding = padding.get(&id).map_or(&[][..], Vec::as_slice);
+    let mut prefixes = Vec::new();
     for symbol_id in symbols {
         let symbol = &object[*symbol_id];
         let names_it = match symbol.kind {
@@ -201,6 +220,10 @@ fn named_pieces(
             _ => false,
         };
         if !names_it {
+            continue;
+        }
+        if is_prefix(symbol) {
+            prefixes.push(*symbol_id);
             continue;
         }
         if let Some(last) = pieces.last_mut() {
@@ -212,13 +235,16 @@ fn named_pieces(
             }
         }
         let floor = pieces.last().map_or(0, |last| last.end);
-        let behind = padding.partition_point(|start| *start <= symbol.value);
-        let before = padding[..behind].last().filter(|start| **start >= floor);
+        // Padding is at most a few instructions; anything farther belongs to another function.
+        let floor = floor.max(symbol.value.saturating_sub(MOST_PADDING));
+        let first = padding.partition_point(|start| *start < floor);
+        let before = padding.get(first).filter(|start| **start <= symbol.value);
         let start = match before {
-            // Padding is at most a few instructions; anything farther belongs to another function.
-            Some(start) if executable && symbol.value - start <= 64 => *start,
+            Some(start) if executable => *start,
             _ => symbol.value,
         };
+        let within = |prefix: &SymbolId| object[*prefix].value >= start;
+        let own = prefixes.iter().position(within).unwrap_or(prefixes.len());
         pieces.push(Atom {
             section: id,
             start,
@@ -226,6 +252,7 @@ fn named_pieces(
             origin: symbol.value,
             kind: if executable { AtomKind::Function } else { AtomKind::Data },
             symbols: vec![*symbol_id],
+            prefixes: prefixes.split_off(own),
         });
     }
     pieces
@@ -247,8 +274,7 @@ fn fill_gaps(
         while start < to {
             let next = referenced.partition_point(|at| *at <= start);
             let end = referenced.get(next).copied().filter(|at| *at < to).unwrap_or(to);
-            let (section, symbols) = (id, Vec::new());
-            pieces.push(Atom { section, start, end, origin: start, kind, symbols });
+            pieces.push(nameless(id, start, end, kind));
             start = end;
         }
     };
@@ -312,5 +338,5 @@ fn constants(id: SectionId, section: &Section) -> Vec<Atom> {
 }
 
 fn nameless(section: SectionId, start: u64, end: u64, kind: AtomKind) -> Atom {
-    Atom { section, start, end, origin: start, kind, symbols: Vec::new() }
+    Atom { section, start, end, origin: start, kind, symbols: Vec::new(), prefixes: Vec::new() }
 }

@@ -19,10 +19,12 @@ use crate::references::Reference;
 use crate::references::Target;
 use crate::resolved;
 use crate::sections::Class;
+use crate::sections::MCOUNT_LOC;
 use crate::sections::Policy;
 use crate::sections::classify;
 use crate::select::Selection;
 use crate::side::Side;
+use crate::tables::Contradiction;
 
 /// A call to `__fentry__` starts within this many bytes of a function: behind an ENDBR64 of 4 bytes.
 const FENTRY_WITHIN: u64 = 4 + 1;
@@ -181,6 +183,12 @@ fn changed_function(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
 /// Whether a function begins with the call that ftrace, and so livepatch, redirects.
 fn has_ftrace_entry(side: &Side<'_>, function: AtomId) -> bool {
     let origin = side.atoms[function].origin;
+    let listed = side.entries.of(function).iter().any(|entry| {
+        entry.table.name == MCOUNT_LOC && (0..FENTRY_WITHIN as i64).contains(&entry.at)
+    });
+    if listed {
+        return true;
+    }
     side.references(function).iter().any(|reference| {
         let name = match reference.target {
             Target::Extern(symbol) => side.object[symbol].name.as_str(),
@@ -215,6 +223,16 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
         ));
     }
     for entry in side.entries.of(atom) {
+        if let Some(contradiction) = side.entries.contradicted.get(&entry.section) {
+            let section = &side.object[entry.section].name;
+            let Contradiction { variable, given, found } = contradiction;
+            refusals.push(pair.refusal(
+                Code::UnsupportedSection,
+                atom,
+                format!("{what} has entries in `{section}`, which are {found} bytes each, but {variable} is {given}"),
+                "do not set the variable: the sizes of entries are found in the object itself",
+            ));
+        }
         if let Policy::Refuse(code) = entry.table.policy {
             let section = &side.object[entry.section].name;
             refusals.push(pair.refusal(

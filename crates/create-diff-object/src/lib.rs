@@ -28,6 +28,7 @@ pub mod names;
 pub mod notices;
 pub mod parent;
 pub mod patterns;
+pub mod record_sizes;
 pub mod references;
 pub mod resolve;
 pub mod resolved;
@@ -50,6 +51,7 @@ use authors::Authors;
 use correlate::Correlation;
 use emit::Emitted;
 use notices::Notice;
+use record_sizes::RecordSizes;
 use select::Selection;
 use side::Side;
 
@@ -96,8 +98,21 @@ pub fn examine_objects<'a>(
     original: &'a ObjectFile,
     patched: &'a ObjectFile,
 ) -> Result<Examined<'a>, Refusals> {
-    let original = Side::new(name, original)?;
-    let patched = Side::new(name, patched)?;
+    examine_objects_with(name, original, patched, &RecordSizes::default())
+}
+
+/// As [`examine_objects`], where sizes of records are known from elsewhere.
+///
+/// # Errors
+/// As [`examine_objects`].
+pub fn examine_objects_with<'a>(
+    name: &'a str,
+    original: &'a ObjectFile,
+    patched: &'a ObjectFile,
+    sizes: &RecordSizes,
+) -> Result<Examined<'a>, Refusals> {
+    let original = Side::new(name, original, sizes)?;
+    let patched = Side::new(name, patched, sizes)?;
     let correlation = correlate::correlate(&original, &patched);
     let authors = authors::read(name, &original, &patched)?;
     let selection = select::select(&original, &patched, &correlation, &authors);

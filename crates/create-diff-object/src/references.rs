@@ -23,9 +23,9 @@ use crate::atoms::AtomId;
 use crate::atoms::Atoms;
 use crate::resolved;
 use crate::resolved::Resolved;
-use crate::sections::ALT_REPLACEMENT_LEN;
 use crate::sections::ALTINSTRUCTIONS;
 use crate::sections::Class;
+use crate::sections::alt_replacement_len;
 use crate::sections::classify;
 
 /// Fewer sections than this are not worth a thread's attention.
@@ -186,12 +186,14 @@ pub fn referenced_offsets(
 ) -> FxHashMap<SectionId, Vec<u64>> {
     let mut referenced: FxHashMap<SectionId, Vec<u64>> = FxHashMap::default();
     for (id, section) in object.sections_with_ids() {
-        if classify(section) == Class::Ignored {
-            continue;
+        match classify(section) {
+            Class::Ignored => continue,
+            Class::Table(table) if table.follows_code => continue,
+            _ => {}
         }
         for (index, relocation) in section.relocations.iter().enumerate() {
             let (bias, _) = bias(code.get(&id), relocation);
-            if is_empty_replacement(section, index) {
+            if relocation.kind == RelocationKind::NONE || is_empty_replacement(section, index) {
                 continue;
             }
             let Some((target, offset)) = place(object, relocation, bias) else { continue };
@@ -214,8 +216,12 @@ pub fn referenced_offsets(
 /// points at what happens to come next.
 fn is_empty_replacement(section: &Section, index: usize) -> bool {
     section.name == ALTINSTRUCTIONS && index % 2 == 1 && {
+        let size = match section.relocations.as_slice() {
+            [first, _, second, ..] => second.offset.saturating_sub(first.offset),
+            _ => section.size,
+        };
         let entry = section.relocations[index - 1].offset as usize;
-        section.data.get(entry + ALT_REPLACEMENT_LEN) == Some(&0)
+        section.data.get(entry + alt_replacement_len(size)) == Some(&0)
     }
 }
 
@@ -235,7 +241,9 @@ pub fn resolve(
         let at_end = matches!(classify(section), Class::Table(table) if table.at_end);
         let references = section.relocations.iter().enumerate().map(|(index, relocation)| {
             let (bias, branch) = bias(code.get(&id), relocation);
-            let (target, delta) = if is_empty_replacement(section, index) {
+            let (target, delta) = if relocation.kind == RelocationKind::NONE {
+                nothing(object, relocation)
+            } else if is_empty_replacement(section, index) {
                 (Target::Nothing, 0)
             } else {
                 meaning(object, atoms, relocation, bias, at_end)
@@ -259,6 +267,17 @@ pub fn resolve(
         resolved.insert(id, references);
     }
     resolved
+}
+
+/// A relocation that objtool took the effect of, with the jump or call that it filled: it refers to
+/// nothing any more, but still says where the call to `__fentry__` was.
+fn nothing(object: &ObjectFile, relocation: &Relocation) -> (Target, i64) {
+    match object[relocation.symbol].definition {
+        Definition::Undefined if relocation.symbol != SymbolId::NULL => {
+            (Target::Extern(relocation.symbol), 0)
+        }
+        _ => (Target::Nothing, 0),
+    }
 }
 
 fn meaning(

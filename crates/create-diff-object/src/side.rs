@@ -15,12 +15,14 @@ use rustc_hash::FxHashMap;
 use crate::atoms;
 use crate::atoms::AtomId;
 use crate::atoms::Atoms;
+use crate::record_sizes::RecordSizes;
 use crate::references;
 use crate::references::Reference;
 use crate::resolved;
 use crate::sections::Policy;
 use crate::tables;
 use crate::tables::Entries;
+use crate::tables::Searched;
 
 /// The largest page of x86-64 that a section is ever aligned to.
 const MOST_ALIGNMENT: u64 = 2 << 20;
@@ -42,11 +44,11 @@ pub struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// Normalizes an object; `name` is what refusals call it.
+    /// Normalizes an object; `name` is what refusals call it, `sizes` what is known of its tables.
     ///
     /// # Errors
     /// A refusal when a special section cannot be taken apart, or no compiler makes such an object.
-    pub fn new(name: &str, object: &'a ObjectFile) -> Result<Self, Refusal> {
+    pub fn new(name: &str, object: &'a ObjectFile, sizes: &RecordSizes) -> Result<Self, Refusal> {
         if let Some(section) = object.sections.iter().find(|s| s.align > MOST_ALIGNMENT) {
             return Err(Refusal::new(
                 Code::UnsupportedObject,
@@ -59,7 +61,8 @@ impl<'a> Side<'a> {
         let referenced = references::referenced_offsets(object, &code);
         let atoms = atoms::cut(object, &referenced);
         let references = references::resolve(object, &code, &atoms);
-        let entries = tables::find(name, object, &references)?;
+        let searched = Searched { name, object, atoms: &atoms, references: &references, sizes };
+        let entries = tables::find(&searched)?;
         let blanked = resolved::blank(object, &references);
         Ok(Side { object, atoms, entries, code, references, blanked })
     }

@@ -1,4 +1,5 @@
-//! Cuts the special sections into entries and says whose each entry is.
+//! Cuts the special sections into entries and says whose each entry is. What does not have the shape
+//! that its rule says is refused: an entry cut wrong would make the kernel patch the wrong bytes.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,6 +13,9 @@ use kpatch_refusal::Refusal;
 use rustc_hash::FxHashMap;
 
 use crate::atoms::AtomId;
+use crate::atoms::AtomKind;
+use crate::atoms::Atoms;
+use crate::record_sizes::RecordSizes;
 use crate::references::Reference;
 use crate::references::Target;
 use crate::sections::Class;
@@ -33,6 +37,19 @@ pub struct Entry {
     pub end: u64,
     /// What the entry describes, as an offset into the owner.
     pub at: i64,
+    /// The bytes that belong to the entry in the section beside its own.
+    pub beside: Option<(SectionId, Range<usize>)>,
+}
+
+/// A record size that was given and is not that of the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contradiction {
+    /// Which of [`crate::record_sizes::VARIABLES`].
+    pub variable: &'static str,
+    /// The size that was given, in bytes.
+    pub given: u64,
+    /// The size that the object shows, in bytes.
+    pub found: u64,
 }
 
 /// The entries of an object by owner.
@@ -41,6 +58,8 @@ pub struct Entries {
     by_owner: BTreeMap<AtomId, Vec<Entry>>,
     /// Sections that no rule covers, by the function that they refer to.
     pub unknown: BTreeMap<AtomId, Vec<SectionId>>,
+    /// Sections whose records have another size than was said.
+    pub contradicted: BTreeMap<SectionId, Contradiction>,
 }
 
 impl Entries {
@@ -50,20 +69,34 @@ impl Entries {
     }
 }
 
+/// What entries are found in.
+#[derive(Debug, Clone, Copy)]
+pub struct Searched<'a> {
+    /// What refusals call the object.
+    pub name: &'a str,
+    /// The object.
+    pub object: &'a ObjectFile,
+    /// Its pieces.
+    pub atoms: &'a Atoms,
+    /// The meaning of its relocations, by section.
+    pub references: &'a FxHashMap<SectionId, Vec<Reference>>,
+    /// Record sizes that are known from elsewhere.
+    pub sizes: &'a RecordSizes,
+}
+
 /// Finds all entries.
 ///
 /// # Errors
 /// A refusal when a table that has to be taken apart does not have the shape that its rule says.
-pub fn find(
-    name: &str,
-    object: &ObjectFile,
-    references: &FxHashMap<SectionId, Vec<Reference>>,
-) -> Result<Entries, Refusal> {
+pub fn find(searched: &Searched<'_>) -> Result<Entries, Refusal> {
+    let object = searched.object;
     let mut entries = Entries::default();
     for (id, section) in object.sections_with_ids() {
-        let Some(references) = references.get(&id) else { continue };
-        let table = match classify(section) {
-            Class::Table(table) if table.policy != Policy::Drop => table,
+        let Some(references) = searched.references.get(&id) else { continue };
+        match classify(section) {
+            Class::Table(table) if table.policy != Policy::Drop => {
+                table_entries(searched, table, (id, section, references), &mut entries)?;
+            }
             Class::Unknown => {
                 for reference in references {
                     if let Target::Atom(atom) = reference.target {
@@ -73,29 +106,8 @@ pub fn find(
                         }
                     }
                 }
-                continue;
             }
-            _ => continue,
-        };
-        for (start, end) in bounds(table, section, references) {
-            let fields = fields_in(references, start..end);
-            let expected = match table.entry {
-                EntrySize::Relocations(number) => fields.len() == number,
-                EntrySize::Bytes(_) => true,
-            };
-            let whole = section.size % (end - start) == 0 && end <= section.data.len() as u64;
-            let first = fields.first().filter(|first| first.offset == start && expected);
-            let Some(first) = first.filter(|_| whole) else {
-                return Err(Refusal::new(
-                    Code::UnsupportedSection,
-                    Place::object(name).symbol(&section.name),
-                    format!("section `{}` does not have the expected entries", section.name),
-                    "the kernel or the compiler is newer than this tool knows; please report it",
-                ));
-            };
-            let Target::Atom(owner) = first.target else { continue };
-            let entry = Entry { table, section: id, start, end, at: first.delta };
-            entries.by_owner.entry(owner).or_default().push(entry);
+            _ => {}
         }
     }
     // Which section comes first in a file depends on code that need not be the owner's.
@@ -105,20 +117,114 @@ pub fn find(
     Ok(entries)
 }
 
-/// First byte and end of each entry.
-fn bounds(table: &Table, section: &Section, references: &[Reference]) -> Vec<(u64, u64)> {
-    let size = match table.entry {
-        EntrySize::Bytes(size) => size,
-        EntrySize::Relocations(number) => {
-            let count = references.len().div_ceil(number).max(1) as u64;
-            // With a remainder, the last entry is too long, and no entry of its table.
-            section.size / count
-        }
+fn table_entries(
+    searched: &Searched<'_>,
+    table: &'static Table,
+    (id, section, references): (SectionId, &Section, &[Reference]),
+    entries: &mut Entries,
+) -> Result<(), Refusal> {
+    let malformed = |message: String| {
+        Refusal::new(
+            Code::UnsupportedSection,
+            Place::object(searched.name).symbol(&section.name),
+            message,
+            "the kernel or the compiler is newer than this tool knows; please report it",
+        )
     };
-    let size = size.max(1);
-    let mut starts: Vec<u64> = references.iter().map(|r| r.offset / size * size).collect();
-    starts.dedup();
-    starts.into_iter().map(|start| (start, start.saturating_add(size))).collect()
+    let shape = || {
+        let (name, size) = (&section.name, section.size);
+        malformed(format!("section `{name}` of {size} bytes does not have the expected entries"))
+    };
+    let given = table.size.and_then(|variable| Some((variable, searched.sizes.get(variable)?)));
+    let starts = starts(table, references, searched.atoms, given.map(|(_, size)| size));
+    if starts.is_empty() {
+        return Ok(());
+    }
+    let size = record_size(table, section, &starts, given.map(|(_, size)| size));
+    let stride = size;
+    let count = section.size.div_ceil(size);
+    let short = matches!(table.entry, EntrySize::PaddedRelocations(_));
+    let whole = section.size == count * size || short;
+    let sparse = matches!(table.entry, EntrySize::Bytes(_));
+    let in_place = starts.iter().all(|start| start % size == 0);
+    if !whole || !in_place || (starts.len() as u64 != count && !sparse) {
+        return Err(shape());
+    }
+    let beside = match table.beside {
+        Some(name) => Some(beside(searched.object, name, count).ok_or_else(shape)?),
+        None => None,
+    };
+    let sized = beside.as_ref().map_or(size, |(_, size)| *size as u64);
+    if let Some((variable, given)) = given.filter(|(_, given)| *given != sized) {
+        entries.contradicted.insert(id, Contradiction { variable, given, found: sized });
+    }
+    for start in starts {
+        let end = section.size.min(start + size);
+        let fields = fields_in(references, start..end);
+        let expected = match table.entry {
+            EntrySize::Relocations(number) | EntrySize::PaddedRelocations(number) => {
+                fields.len() == number
+            }
+            EntrySize::Bytes(_) | EntrySize::UpToNextCode => true,
+        };
+        let fits = |field: &Reference| field.offset + field.kind.width().unwrap_or(0) as u64 <= end;
+        let whole = end <= section.data.len() as u64 && fields.iter().all(fits);
+        let first = fields.first().filter(|first| first.offset == start && expected && whole);
+        let Target::Atom(owner) = first.ok_or_else(shape)?.target else { continue };
+        let beside = beside.map(|(beside, size)| {
+            let at = (start / stride) as usize * size;
+            (beside, at..at + size)
+        });
+        let at = fields[0].delta;
+        let entry = Entry { table, section: id, start, end, at, beside };
+        entries.by_owner.entry(owner).or_default().push(entry);
+    }
+    Ok(())
+}
+
+/// Where entries begin.
+fn starts(table: &Table, references: &[Reference], atoms: &Atoms, given: Option<u64>) -> Vec<u64> {
+    let offsets = references.iter().map(|reference| reference.offset);
+    match table.entry {
+        EntrySize::Bytes(size) => {
+            let size = given.unwrap_or(size);
+            let mut starts: Vec<u64> = offsets.map(|offset| offset / size * size).collect();
+            starts.dedup();
+            starts
+        }
+        EntrySize::Relocations(number) | EntrySize::PaddedRelocations(number) => {
+            offsets.step_by(number).collect()
+        }
+        EntrySize::UpToNextCode => {
+            let leads_into_code = |reference: &&Reference| match reference.target {
+                Target::Atom(atom) => {
+                    matches!(atoms[atom].kind, AtomKind::Function | AtomKind::Fragment)
+                }
+                _ => false,
+            };
+            references.iter().filter(leads_into_code).map(|reference| reference.offset).collect()
+        }
+    }
+}
+
+/// How long an entry is: as far as it is from the first to the second. One alone fills its section.
+fn record_size(table: &Table, section: &Section, starts: &[u64], given: Option<u64>) -> u64 {
+    let size = match (table.entry, starts) {
+        (EntrySize::Bytes(size), _) => given.unwrap_or(size),
+        (_, [first, second, ..]) => second - first,
+        (EntrySize::PaddedRelocations(_), _) => given.unwrap_or(0).max(section.size),
+        _ => section.size,
+    };
+    size.max(1)
+}
+
+/// The section beside a table of `count` entries, and the size of its records.
+fn beside(object: &ObjectFile, name: &str, count: u64) -> Option<(SectionId, usize)> {
+    let mut found = object.sections_with_ids().filter(|(_, section)| section.name == name);
+    let (id, section) = found.next().filter(|_| count > 0)?;
+    let bytes = section.data.len() as u64;
+    let whole = bytes % count == 0 && bytes > 0 && section.relocations.is_empty();
+    (whole && found.next().is_none()).then_some((id, (bytes / count) as usize))
 }
 
 fn fields_in(references: &[Reference], range: Range<u64>) -> &[Reference] {

@@ -189,7 +189,7 @@ impl<'a> Comparison<'a> {
     /// The first entry of a special section that only one of the two has.
     fn other_entry(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
         let counted = |side: &Side<'a>, entry: &&Entry| {
-            !self.ignored.contains(&side.object[entry.section].name)
+            !entry.table.follows_code && !self.ignored.contains(&side.object[entry.section].name)
         };
         let o_entries = self.original.entries.of(original).iter();
         let o_entries: Vec<&Entry> = o_entries.filter(|e| counted(self.original, e)).collect();

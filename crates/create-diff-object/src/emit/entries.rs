@@ -11,9 +11,9 @@ use kpatch_refusal::Refusal;
 
 use super::Emitter;
 use super::LINK_FLAGS;
+use super::keys::Site;
 
 use crate::atoms::AtomId;
-use crate::sections::JUMP_TABLE;
 use crate::sections::Policy;
 
 impl Emitter<'_> {
@@ -22,12 +22,19 @@ impl Emitter<'_> {
         let side = &self.difference.patched;
         let mut entries = Vec::new();
         for id in &self.difference.selection.included {
-            let kept = side.entries.of(*id).iter().filter(|e| e.table.policy == Policy::Keep);
+            let kept =
+                side.entries.of(*id).iter().filter(|entry| {
+                    entry.table.policy == Policy::Keep && entry.table.beside.is_none()
+                });
             entries.extend(kept.map(|entry| (entry.section, entry.start, *id, entry)));
         }
         entries.sort_by_key(|(section, start, ..)| (*section, *start));
         let mut tables: BTreeMap<SectionId, SectionId> = BTreeMap::new();
         for (source, start, owner, entry) in entries {
+            let site = self.site(owner, entry);
+            if site == Site::LeftOut {
+                continue;
+            }
             let input = &side.object[source];
             let table = *tables.entry(source).or_insert_with(|| {
                 self.output.add_section(Section {
@@ -43,15 +50,16 @@ impl Emitter<'_> {
             let at = self.output[table].size;
             let bytes = &input.data[start as usize..entry.end as usize];
             let mut relocations = Vec::new();
-            for reference in side.references_in(source, start..entry.end) {
+            let fields = side.references_in(source, start..entry.end);
+            for (index, reference) in fields.iter().enumerate() {
                 let offset = reference.offset - start + at;
+                if site == Site::Off && index + 1 == fields.len() {
+                    relocations.push(self.off_key(reference, offset));
+                    continue;
+                }
                 if let Some((relocation, late)) = self.relocation(owner, reference, offset, true) {
                     if late.is_some() {
-                        let code = match input.name.as_str() {
-                            JUMP_TABLE => Code::ModuleOwnedKey,
-                            _ => Code::UnsupportedSection,
-                        };
-                        self.refuse_late(owner, &relocation, code);
+                        self.refuse_late(owner, &relocation);
                     }
                     relocations.push(relocation);
                 }
@@ -63,15 +71,15 @@ impl Emitter<'_> {
         }
     }
 
-    pub(super) fn refuse_late(&mut self, owner: AtomId, relocation: &Relocation, code: Code) {
+    pub(super) fn refuse_late(&mut self, owner: AtomId, relocation: &Relocation) {
         let meant = self.placeholders.iter().find(|(_, symbol)| **symbol == relocation.symbol);
         let name = meant.map_or("", |(placeholder, _)| placeholder.symbol.name.as_str());
         let function = self.difference.patched.name(owner);
         self.refusals.push(Refusal::new(
-            code,
+            Code::UnsupportedSection,
             Place::object(self.difference.name).symbol(function),
             format!("`{function}` uses `{name}` in a place that the kernel reads before the module of that symbol need be there"),
-            "use static_key_enabled() in place of a static branch, or move the use into a helper",
+            "move the use into a helper that is not patched",
         ));
     }
 }

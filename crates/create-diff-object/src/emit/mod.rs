@@ -4,8 +4,10 @@
 
 mod code;
 mod entries;
+mod keys;
 mod records;
 mod targets;
+mod unwind;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -24,7 +26,6 @@ use kpatch_elf::section_flags::GNU_RETAIN;
 use kpatch_elf::section_flags::GROUP;
 use kpatch_elf::section_flags::MERGE;
 use kpatch_elf::section_flags::STRINGS;
-use kpatch_refusal::Code;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
@@ -59,11 +60,13 @@ pub fn emit(difference: &Difference<'_>, symbols: &dyn Symbols) -> Result<Emitte
         placeholders: BTreeMap::new(),
         refusals: Vec::new(),
         notices: Vec::new(),
+        off_key: None,
     };
     emitter.place_atoms();
     emitter.name_atoms();
     emitter.relocate_atoms();
     emitter.tables();
+    emitter.unwind_tables();
     emitter.core_tables();
     emitter.placeholder_table();
     let notices = notices::sorted(emitter.notices);
@@ -90,6 +93,8 @@ struct Emitter<'a> {
     placeholders: BTreeMap<Placeholder, SymbolId>,
     refusals: Vec<Refusal>,
     notices: Vec<Notice>,
+    /// Where [`keys::Site::Off`] leads.
+    off_key: Option<SymbolId>,
 }
 
 /// A symbol outside the patch.
@@ -161,6 +166,14 @@ impl Emitter<'_> {
             let atom = &side.atoms[*id];
             let is_new = self.difference.correlation.original_of(*id).is_none();
             let Some(place) = self.places.get_mut(id) else { continue };
+            for symbol in atom.prefixes.iter().map(|s| &side.object[*s]) {
+                self.output.add_symbol(Symbol {
+                    value: symbol.value.saturating_sub(atom.start) + place.start,
+                    binding: Binding::Local,
+                    definition: Definition::Section(place.section),
+                    ..symbol.clone()
+                });
+            }
             // What was put behind a function belongs to it.
             let grown = match atom.kind {
                 AtomKind::Function => self.output[place.section].size - (atom.end - atom.start),
@@ -197,7 +210,7 @@ impl Emitter<'_> {
                 if let Some((relocation, late)) = self.relocation(*id, reference, offset, false) {
                     // Such code is rewritten when the patch loads, before a late relocation comes.
                     if late.is_some() && !is_function && side.section(*id).has(EXEC) {
-                        self.refuse_late(*id, &relocation, Code::UnsupportedSection);
+                        self.refuse_late(*id, &relocation);
                     }
                     self.output.sections[place.section.0 as usize].relocations.push(relocation);
                 }

@@ -3,6 +3,7 @@
 use kpatch_elf::Binding;
 use kpatch_elf::Definition;
 use kpatch_elf::Relocation;
+use kpatch_elf::RelocationKind;
 use kpatch_elf::SectionId;
 use kpatch_elf::Symbol;
 use kpatch_elf::SymbolId;
@@ -23,9 +24,9 @@ use crate::symbols::Resolution;
 use crate::symbols::Wanted;
 
 /// What the kernel calls a piece.
-struct Named {
-    name: String,
-    local: bool,
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) local: bool,
     /// What the name stands for, as an offset into the piece: an inner label has a symbol of its own.
     at: i64,
 }
@@ -42,6 +43,9 @@ impl Emitter<'_> {
     ) -> Option<(Relocation, Option<String>)> {
         let side = &self.difference.patched;
         let kind = reference.kind;
+        if kind == RelocationKind::NONE {
+            return None;
+        }
         let with = |symbol: SymbolId, delta: i64| Relocation {
             offset,
             kind,
@@ -125,7 +129,7 @@ impl Emitter<'_> {
 
     /// The name by which the kernel knows a piece: as the *original* object says, for compilers number
     /// as they like. The symbol that the relocation names is preferred.
-    fn kernel_name(&self, atom: AtomId, symbol: SymbolId) -> Named {
+    pub(super) fn kernel_name(&self, atom: AtomId, symbol: SymbolId) -> Named {
         let Difference { original, patched, correlation, .. } = self.difference;
         let named = &patched.object[symbol].name;
         let old = correlation.original_of(atom).and_then(|o| {
