@@ -18,6 +18,7 @@ use crate::names;
 use crate::references::Reference;
 use crate::references::Target;
 use crate::resolved;
+use crate::runtime_const;
 use crate::sections::Class;
 use crate::sections::MCOUNT_LOC;
 use crate::sections::Policy;
@@ -214,6 +215,7 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
         ));
     }
     refusals.extend(resolved::check(pair, atom));
+    refusals.extend(runtime_const::check(pair, atom));
     if side.has_invalid_code(atom) {
         refusals.push(pair.refusal(
             Code::UnsupportedObject,

@@ -32,6 +32,7 @@ pub mod record_sizes;
 pub mod references;
 pub mod resolve;
 pub mod resolved;
+pub mod runtime_const;
 pub mod sections;
 pub mod select;
 pub mod side;

@@ -83,6 +83,8 @@ pub enum Policy {
     Keep,
     /// No entry goes into the patch.
     Drop,
+    /// No entry goes into the patch; the code that it is about is rewritten to do without.
+    Rewrite,
     /// A function with an entry cannot be patched yet.
     Refuse(Code),
 }
@@ -237,7 +239,7 @@ pub const TABLES: &[Table] = &[
     drop(".kpatch.force"),
     drop(".discard.klp_callback_ptrs"),
     // Constants that only vmlinux' boot code fills in.
-    refuse("runtime_ptr_*", Code::RuntimeConst),
+    table("runtime_ptr_*", Policy::Rewrite),
     refuse("runtime_shift_*", Code::RuntimeConst),
     refuse("runtime_mask_*", Code::RuntimeConst),
 ];

@@ -1,15 +1,21 @@
 //! The code of a function as the patch holds it: with jumps behind it that take the place of branches
-//! too short for a relocation.
+//! too short for a relocation, and with loads in the place of constants that only boot code writes.
 
+use kpatch_elf::Relocation;
 use kpatch_elf::RelocationKind;
+
+use super::Emitter;
+use super::PlaceOf;
+use super::targets::Named;
 
 use crate::atoms::AtomId;
 use crate::references::Reference;
 use crate::resolved;
 use crate::resolved::JUMP;
+use crate::runtime_const;
 use crate::side::Side;
 
-/// The bytes of `atom`, stubs behind them.
+/// The bytes of `atom`, rewritten, stubs behind them.
 pub(super) fn bytes(side: &Side<'_>, atom: AtomId) -> Vec<u8> {
     let mut bytes = side.bytes(atom).to_vec();
     for stub in resolved::stubs(side, atom) {
@@ -21,6 +27,10 @@ pub(super) fn bytes(side: &Side<'_>, atom: AtomId) -> Vec<u8> {
                 bytes[*field as usize] = displacement;
             }
         }
+    }
+    for pointer in runtime_const::pointers(side, atom) {
+        let load = pointer.load();
+        bytes[pointer.at as usize..][..load.len()].copy_from_slice(&load);
     }
     bytes
 }
@@ -38,4 +48,27 @@ pub(super) fn references(side: &Side<'_>, atom: AtomId) -> Vec<Reference> {
         ..*stub.reference
     }));
     references
+}
+
+impl Emitter<'_> {
+    /// The relocations of the loads that take the place of constants that only boot code writes.
+    pub(super) fn loads(&mut self, id: AtomId, place: PlaceOf) -> Vec<Relocation> {
+        let side = &self.difference.patched;
+        let mut relocations = Vec::new();
+        for pointer in runtime_const::pointers(side, id) {
+            let here = pointer.symbol.and_then(|s| Some((s, side.atoms.of_symbol(s)?)));
+            let Named { name, local, at } = match here {
+                Some((symbol, atom)) => self.kernel_name(atom, symbol),
+                None => Named { name: pointer.variable.to_owned(), local: false, at: 0 },
+            };
+            let outside = self.outside(id, &name, here.is_some(), local);
+            relocations.extend(outside.map(|outside| Relocation {
+                offset: place.start + pointer.field(),
+                kind: RelocationKind::PC32,
+                symbol: outside.symbol,
+                addend: (-4_i64).wrapping_sub(at),
+            }));
+        }
+        relocations
+    }
 }

@@ -204,17 +204,20 @@ impl Emitter<'_> {
         for id in &self.difference.selection.included {
             let place = self.places[id];
             let start = side.atoms[*id].start;
+            let is_function = side.atoms[*id].kind == AtomKind::Function;
+            let mut relocations = self.loads(*id, place);
             for reference in &code::references(side, *id) {
                 let offset = reference.offset - start + place.start;
-                let is_function = side.atoms[*id].kind == AtomKind::Function;
                 if let Some((relocation, late)) = self.relocation(*id, reference, offset, false) {
                     // Such code is rewritten when the patch loads, before a late relocation comes.
                     if late.is_some() && !is_function && side.section(*id).has(EXEC) {
                         self.refuse_late(*id, &relocation);
                     }
-                    self.output.sections[place.section.0 as usize].relocations.push(relocation);
+                    relocations.push(relocation);
                 }
             }
+            relocations.sort_by_key(|relocation| relocation.offset);
+            self.output.sections[place.section.0 as usize].relocations.extend(relocations);
         }
     }
 }

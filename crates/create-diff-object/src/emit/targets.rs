@@ -28,7 +28,7 @@ pub(super) struct Named {
     pub(super) name: String,
     pub(super) local: bool,
     /// What the name stands for, as an offset into the piece: an inner label has a symbol of its own.
-    at: i64,
+    pub(super) at: i64,
 }
 
 impl Emitter<'_> {

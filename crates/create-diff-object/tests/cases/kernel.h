@@ -95,3 +95,22 @@ yes:
 	    ".balign 8\n"						\
 	    ".quad " #sym "\n"						\
 	    ".popsection\n")
+
+/* runtime-const.h */
+#define runtime_const_ptr(sym) ({					\
+	__typeof__(sym) ret;						\
+	asm("mov %1, %0\n1:\n"						\
+	    ".pushsection runtime_ptr_" #sym ", \"a\"\n"		\
+	    ".long 1b - %c2 - .\n"					\
+	    ".popsection"						\
+	    : "=r" (ret)						\
+	    : "i" (0x0123456789abcdefUL), "i" (sizeof(long)));		\
+	ret; })
+#define runtime_const_shift_right_32(val, sym) ({			\
+	__typeof__(0u + (val)) ret = (val);				\
+	asm("shrl $12, %k0\n1:\n"					\
+	    ".pushsection runtime_shift_" #sym ", \"a\"\n"		\
+	    ".long 1b - 1 - .\n"					\
+	    ".popsection"						\
+	    : "+r" (ret));						\
+	ret; })
