@@ -10,7 +10,8 @@
 //!    tells the tools;
 //! 3. [`compare`] and [`select`]: what changed, and what that needs;
 //! 4. [`check`]: what cannot be patched safely is refused;
-//! 5. [`emit`]: the pieces are written as an object, references out of it resolved by [`symbols`]
+//! 5. [`outlive`]: what may run longer than the patch keeps its module loaded;
+//! 6. [`emit`]: the pieces are written as an object, references out of it resolved by [`symbols`]
 //!    according to the rules of [`resolve`], for the stand-alone tool from [`parent`].
 //!
 //! Bias: a difference that is not understood counts as a change, and a change that cannot be made
@@ -26,6 +27,7 @@ pub mod explain;
 pub mod lines;
 pub mod names;
 pub mod notices;
+pub mod outlive;
 pub mod parent;
 pub mod patterns;
 pub mod record_sizes;

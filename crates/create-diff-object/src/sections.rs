@@ -141,6 +141,8 @@ pub const MCOUNT_LOC: &str = "__mcount_loc";
 pub const ALTINSTRUCTIONS: &str = ".altinstructions";
 /// `__bug_table`: see `struct bug_entry`.
 pub const BUG_TABLE: &str = "__bug_table";
+/// `__ex_table`: see `struct exception_table_entry`.
+pub const EX_TABLE: &str = "__ex_table";
 /// Where ORC entries apply, in the order of [`ORC`] (objtool).
 pub const ORC_IP: &str = ".orc_unwind_ip";
 /// `struct orc_entry`s (objtool).
@@ -164,7 +166,7 @@ pub const TABLES: &[Table] = &[
     // Address and, as configured, file and line; kernels from 6.18 on may have a format besides.
     keep_sized(BUG_TABLE, EntrySize::UpToNextCode, record_sizes::BUGS),
     // Kernels before 5.16 have a third relocation, to a handler, where later ones have a number.
-    keep_sized("__ex_table", EntrySize::Bytes(12), record_sizes::EXCEPTIONS),
+    keep_sized(EX_TABLE, EntrySize::Bytes(12), record_sizes::EXCEPTIONS),
     // Relative pointers make 16 bytes; kernels before 4.20 have three of 8 bytes.
     Table {
         has_key: true,

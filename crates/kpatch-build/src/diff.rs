@@ -1,6 +1,7 @@
 //! Diffs all pairs of objects and writes what goes into the patch. Two passes: what one object
 //! defines anew, the others may refer to.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -8,8 +9,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
+use create_diff_object::Difference;
 use create_diff_object::emit::Emitted;
 use create_diff_object::notices::Notice;
+use create_diff_object::outlive::Outliving;
 use kpatch_elf::ObjectFile;
 use kpatch_elf::ReadError;
 use kpatch_elf::livepatch::VMLINUX;
@@ -38,6 +41,8 @@ pub struct DiffObject {
     pub changed: Vec<String>,
     /// Functions that the kernel does not have.
     pub new: Vec<String>,
+    /// What may still run when the patch is disabled.
+    pub outliving: Vec<Outliving>,
     /// What the user should know of it.
     pub notices: Vec<Notice>,
 }
@@ -91,6 +96,7 @@ pub fn diff(
         let object = patched_object(&pair.unit.owner);
         knowledge.add_new_globals(&pair.unit.object, object, difference.new_globals())?;
     }
+    let elsewhere = NewFunctions::of(&changed);
     let emitted = all_or_refusals(changed.par_iter().map(|(pair, difference)| {
         difference.emit(&knowledge.of(&pair.unit.owner)).map(|emitted| (*pair, difference, emitted))
     }))?;
@@ -108,10 +114,32 @@ pub fn diff(
             path,
             changed: owned(difference.changed_functions()),
             new: owned(difference.new_functions()),
+            outliving: difference.outliving(&|name| elsewhere.has(pair, name)),
             notices: difference.notices().into_iter().chain(notices).collect(),
         });
     }
     Ok(written)
+}
+
+/// The new functions that objects of the patch define for each other, by the object that they are for.
+struct NewFunctions<'a>(BTreeMap<&'a str, BTreeSet<&'a str>>);
+
+impl<'a> NewFunctions<'a> {
+    fn of(differences: &[&'a (&'a CompiledPair, Difference<'a>)]) -> Self {
+        let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (pair, difference) in differences {
+            let functions: BTreeSet<&str> = difference.new_functions().into_iter().collect();
+            let globals = difference.new_globals().into_iter().filter(|n| functions.contains(n));
+            all.entry(patched_object(&pair.unit.owner)).or_default().extend(globals);
+        }
+        NewFunctions(all)
+    }
+
+    /// Whether `name`, used by `pair` and not defined there, is one: of the same object, or of vmlinux.
+    fn has(&self, pair: &CompiledPair, name: &str) -> bool {
+        let seen = [patched_object(&pair.unit.owner), VMLINUX];
+        seen.iter().any(|object| self.0.get(object).is_some_and(|names| names.contains(name)))
+    }
 }
 
 /// Collects results in order, or the refusals of all that were refused.

@@ -24,13 +24,6 @@ pub struct Wish<'a> {
     pub replace: bool,
 }
 
-/// Whether a patch has functions that the kernel does not know. Its stack check watches only the
-/// functions that it redirects, so a task may still sleep in a new one when the patch is disabled:
-/// such a module must stay.
-pub fn must_stay(objects: &[DiffObject]) -> bool {
-    objects.iter().any(|object| !object.new.is_empty())
-}
-
 /// Builds the intermediate module.
 ///
 /// # Errors
@@ -53,7 +46,7 @@ pub fn link(
         functions: objects.iter().map(|object| object.changed.len()).sum(),
         klp_objects: patched.len(),
         replace: wish.replace,
-        pin: must_stay(objects),
+        pin: objects.iter().any(|object| !object.outliving.is_empty()),
     };
     let kernel = patch_module::Target {
         source: &prepared.farm,

@@ -59,9 +59,6 @@ pub fn run(cli: &Cli) -> Result<PathBuf> {
     })?;
     let module =
         progress.step("convert and verify", || link::convert(&intermediate, &cli.output, &name))?;
-    if link::must_stay(&objects) {
-        progress.note("the module stays loaded once enabled: it has new functions, which a task may still be in when the patch is disabled");
-    }
     progress.detail(&format!("compilers: {}", seconds(front.compiler_time)));
     progress.detail(&format!("total: {}", seconds(progress.elapsed())));
     println!("{}", module.display());
@@ -69,7 +66,7 @@ pub fn run(cli: &Cli) -> Result<PathBuf> {
     Ok(module)
 }
 
-/// The lines that kpatch's users know.
+/// The lines that kpatch's users know, and why the module must stay loaded, if it must.
 fn report(objects: &[DiffObject]) {
     for object in objects {
         for function in &object.changed {
@@ -78,6 +75,9 @@ fn report(objects: &[DiffObject]) {
         for function in &object.new {
             println!("{}: new function: {function}", object.name);
         }
+    }
+    for place in objects.iter().flat_map(|object| &object.outliving) {
+        println!("pinned: {place}; rmmod will be refused, disabling works");
     }
 }
 

@@ -82,6 +82,16 @@ until_gone() {
 	done
 }
 
+# until_in PID FUNCTION: waits until a task sleeps in FUNCTION, at most 60 s.
+until_in() {
+	tries=0
+	until grep -q "$2" "/proc/$1/stack" 2>/dev/null; do
+		tries=$((tries + 1))
+		[ $tries -le 600 ] || { wrong "$1 is not in $2 after 60 s"; return; }
+		usleep 100000
+	done
+}
+
 settled() {
 	tries=0
 	while [ "$(cat "/sys/kernel/livepatch/$1/transition" 2>/dev/null || echo 0)" != 0 ]; do

@@ -48,9 +48,9 @@ impl Cpu {
 /// Whether a patch keeps a reference on its own module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pinned {
-    /// It contains no new functions: `rmmod` must work.
+    /// Nothing of it runs once it is disabled: `rmmod` must work.
     No,
-    /// It contains new functions: `rmmod` must be refused.
+    /// Some of it may: `rmmod` must be refused.
     Yes,
 }
 

@@ -1,4 +1,4 @@
-//! Spoils a finished module in one place, for the negative control: a harness that accepts such a
+//! Spoils a finished module in one place, for the negative controls: a harness that accepts such a
 //! module proves nothing.
 
 use anyhow::Context;
@@ -8,6 +8,7 @@ use object::elf;
 use object::read::elf::FileHeader;
 use object::read::elf::Rela;
 use object::read::elf::SectionHeader;
+use object::read::elf::Sym;
 
 /// A copy of `module` in which one addend of a patched function (`.rela.text.<name>`) that points
 /// into a section of strings is off by one, so that the function prints another text; and what was
@@ -48,4 +49,33 @@ pub fn wrong_addend(module: &[u8]) -> Result<(Vec<u8>, String)> {
         }
     }
     anyhow::bail!("no relocation of the code points to a string")
+}
+
+/// Where `pin` is in the parameters of the in-kernel core (`struct kpatch_params` of the glue).
+const PIN: u64 = 89;
+
+/// A copy of `module` that does not pin itself.
+///
+/// # Errors
+/// When `module` is not a patch module that pins itself.
+pub fn unpinned(module: &[u8]) -> Result<Vec<u8>> {
+    let header = elf::FileHeader64::<LittleEndian>::parse(module)?;
+    let sections = header.sections(LittleEndian, module)?;
+    let symbols = sections.symbols(LittleEndian, module, elf::SHT_SYMTAB)?;
+    for (index, symbol) in symbols.enumerate() {
+        if symbols.symbol_name(LittleEndian, symbol)? != b"kpatch_params" {
+            continue;
+        }
+        let section = symbols
+            .symbol_section(LittleEndian, symbol, index)?
+            .context("the parameters are in no section")?;
+        let section = sections.section(section)?.sh_offset(LittleEndian);
+        let at = usize::try_from(section + symbol.st_value(LittleEndian) + PIN)?;
+        let mut bytes = module.to_vec();
+        let field = bytes.get_mut(at).context("parameters outside of the file")?;
+        anyhow::ensure!(*field == 1, "the module does not pin itself");
+        *field = 0;
+        return Ok(bytes);
+    }
+    anyhow::bail!("there is no symbol `kpatch_params`")
 }

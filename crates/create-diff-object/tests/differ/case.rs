@@ -26,6 +26,9 @@ pub(crate) struct Case {
     pub(crate) sections: Vec<(String, Option<u64>)>,
     pub(crate) texts: Vec<(String, bool)>,
     pub(crate) runs: Vec<WantedRun>,
+    /// What leads there, and what may still run when the patch is disabled. `None`: not asked for.
+    pub(crate) outlives: Option<Vec<(String, String)>>,
+    pub(crate) new_elsewhere: Vec<String>,
     pub(crate) flags: Vec<String>,
     pub(crate) patched_flags: Vec<String>,
     only: Vec<String>,
@@ -156,6 +159,15 @@ fn read(path: &Path, family: Family) -> Result<Case, String> {
             "text" => case.texts.push((value.to_owned(), true)),
             "no-text" => case.texts.push((value.to_owned(), false)),
             "run" => case.runs.push(run(value)?),
+            "outlives" => {
+                let all = case.outlives.get_or_insert_default();
+                if value != "none" {
+                    let (from, to) = value.split_once("->").ok_or("`outlives` without `->`")?;
+                    all.push((from.trim().to_owned(), to.trim().to_owned()));
+                    all.sort();
+                }
+            }
+            "new-elsewhere" => case.new_elsewhere.extend(words()),
             "flags" => case.flags.extend(words()),
             "patched-flags" => case.patched_flags.extend(words()),
             "only" => case.only.extend(words()),

@@ -2,6 +2,7 @@
 
 use create_diff_object::Difference;
 use create_diff_object::compare_objects;
+use create_diff_object::outlive::Outliving;
 use kpatch_refusal::Refusals;
 use libtest_mimic::Failed;
 
@@ -66,6 +67,9 @@ pub(crate) fn answer(case: &Case, pair: &Pair) -> Result<(), Failed> {
         same("new globals", plain_all(&difference.new_globals()), case.new_globals.clone())?;
         let nothing = [&case.changed, &case.new, &case.new_globals].iter().all(|l| l.is_empty());
         same("empty", difference.is_empty(), nothing)?;
+        if let Some(wanted) = &case.outlives {
+            same("outlives", &outliving(case, &difference), wanted)?;
+        }
     }
     let kernel = Kernel { case, original: &pair.original };
     let object = match difference.emit(&kernel) {
@@ -90,6 +94,17 @@ fn refused(case: &Case, Refusals(refusals): Refusals) -> Result<(), String> {
     found.sort();
     same("refused", &found, &case.refusals)
         .map_err(|message| format!("{message}\n{}", Refusals(refusals)))
+}
+
+/// What may still run when the patch is disabled, with what leads there.
+fn outliving(case: &Case, difference: &Difference<'_>) -> Vec<(String, String)> {
+    let found = difference.outliving(&|name| case.new_elsewhere.iter().any(|new| new == name));
+    let pair = |found: &Outliving| {
+        (plain(found.place.symbol.as_deref().unwrap_or("*")), plain(&found.function))
+    };
+    let mut pairs: Vec<(String, String)> = found.iter().map(pair).collect();
+    pairs.sort();
+    pairs
 }
 
 fn functions(difference: &Difference<'_>) -> Vec<String> {

@@ -25,6 +25,9 @@
 //! - `//@ text: words` – the emitted object holds that string, and `//@ no-text: words` does not.
 //! - `//@ run: f(1, 2) = 3` – the new `f`, linked with the original object as its kernel and called,
 //!   returns that.
+//! - `//@ outlives: f -> g` – `f` leads to `g` (a new function, a cold part), which may still run when the
+//!   patch is disabled; all of them have to be listed, or `none`. `*` stands for data without a name.
+//! - `//@ new-elsewhere: a b` – functions that another object of the patch defines.
 //! - `//@ flags: -f…` – more options for the compiler. `//@ patched-flags: …` – for the patched side only.
 //! - `//@ only: padded gcc` – do not compile in other ways or with other compilers.
 //! - `//@ clang-changed: f`, `//@ gcc-refers: …` – any directive with the name of a compiler before it

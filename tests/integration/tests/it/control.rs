@@ -1,5 +1,6 @@
-//! Controls: a harness that never fails proves nothing. A module with one wrong addend, a step that
-//! fails, a kernel that warns, one that dies: each must be seen, and told apart.
+//! Controls: a harness that never fails proves nothing. A module with one wrong addend, one that does not
+//! stay where it must, a step that fails, a kernel that warns, one that dies: each must be seen, and told
+//! apart.
 
 use anyhow::Context;
 use anyhow::Result;
@@ -22,6 +23,7 @@ use crate::vm;
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test("wrong-addend", wrong_addend),
+        test("unpinned", unpinned),
         test("failing-step", failing_step),
         test("kernel-warning", kernel_warning),
         test("kernel-panic", kernel_panic),
@@ -66,6 +68,43 @@ fn wrong_addend(suite: &Suite) -> Result<()> {
         failure.starts_with("step `loaded`: 'cat /proc/cmdline' is ")
             && !failure.contains("insmod"),
         "with {what} the step fails for another reason: {failure}"
+    );
+    Ok(())
+}
+
+/// The module of `tail-call` without its pin is unloaded from under the task that sleeps in it.
+fn unpinned(suite: &Suite) -> Result<()> {
+    let cases = vm::all_cases()?;
+    let case = cases.iter().find(|case| case.name == "tail-call").context("no case `tail-call`")?;
+    let build: &Build = &case.builds[0];
+    let ran = suite.build(&case.name, build)?;
+    ensure!(ran.code == Some(0), "the good module does not build:\n{}", ran.all());
+    let bytes = mutate::unpinned(&std::fs::read(ran.module.context("no module")?)?)?;
+    let guest = GuestCase { case, patches: vec![Patch { build: build.name.clone(), bytes }] };
+    let (log, end) = vm::boot(suite, Cpu::Max, &[guest], "boot/control-unpinned")?;
+    let found = log.cases.get(&case.name).context("the case did not run")?;
+    let verdicts: Vec<(&str, bool)> =
+        found.steps.iter().map(|step| (step.name.as_str(), step.passed)).collect();
+    // The kernel took the task for one that has left the patch, and let the module go.
+    ensure!(
+        verdicts.starts_with(&[
+            ("before", true),
+            ("loaded", true),
+            ("disabled", true),
+            ("unloaded", false)
+        ]),
+        "the steps are {verdicts:?}"
+    );
+    let unloaded = &found.steps[3].detail;
+    ensure!(
+        unloaded.contains(" is gone"),
+        "the step `unloaded` fails for another reason: {unloaded}"
+    );
+    let failures = serial::failures(&log, &case.name, &case.steps, &case.warns).join("\n");
+    ensure!(
+        failures.contains("the kernel reports: ") && failures.contains("BUG: "),
+        "the task returned into a module that was gone, the boot ended with {end:?}, and all that \
+         was seen is: {failures}"
     );
     Ok(())
 }

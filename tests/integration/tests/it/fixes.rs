@@ -211,7 +211,7 @@ fn build_change(
     let objects = modules::patched_objects(&bytes)?;
     ensure!(objects.len() == 1, "one file is in one object, not in {objects:?}");
     let object = objects.into_iter().next().context("no object")?;
-    let pinned = if all.contains("stays loaded") { Pinned::Yes } else { Pinned::No };
+    let pinned = if all.contains("\npinned: ") { Pinned::Yes } else { Pinned::No };
     Ok(Some(Built { bytes, pinned, object }))
 }
 
