@@ -1,6 +1,6 @@
 // A pointer that boot code of vmlinux puts in: the patch reads the variable. Its entries stay behind.
 //@ changed: f g
-//@ placeholders: outside table
+//@ placeholders: numbers outside table
 //@ refers: f -> plain limit
 //@ refers: g -> klp table
 //@ exported: limit
@@ -13,7 +13,7 @@
 
 unsigned long limit = 7;
 static int numbers[] = { 1, 2, 3, 4 };
-static int *table = numbers;
+static __attribute__((used)) int *table = numbers;
 
 int f(unsigned long x)
 {
