@@ -1,9 +1,13 @@
-//! Checks what the core will rely on in the linked module: one table, where the glue believes it to
-//! be, with as many records as announced, those of each patched object in one run. Bias: the core
-//! would refuse any other table, but only when the module is loaded.
+//! Checks what the core will rely on in the linked module: one table of functions and one of callbacks,
+//! where the glue believes them to be, with as many records as announced, those of each patched object
+//! in one run. Bias: the core would refuse any other table, but only when the module is loaded.
+
+use std::collections::BTreeSet;
 
 use anyhow::Context;
 use anyhow::Result;
+use kpatch_elf::livepatch::CALLBACK_RECORD;
+use kpatch_elf::livepatch::CALLBACKS;
 use kpatch_elf::livepatch::FUNCTION_RECORD;
 use kpatch_elf::livepatch::FUNCTIONS;
 use kpatch_refusal::Code;
@@ -16,67 +20,101 @@ use object::ObjectSymbol;
 use object::RelocationTarget;
 use object::Section;
 
-/// The glue's mark at the beginning of the table.
-const START: &str = "kpatch_records";
-/// Where in a record the pointer to the name of the patched object is (`kmod/core/src/table.rs`).
-const OBJECT_NAME: u64 = 16;
+use crate::PatchModule;
 
-/// Checks the module `name`, whose file is `data`: `functions` records for `objects` patched objects.
+/// A table that the core reads.
+struct Table {
+    section: &'static str,
+    /// Bytes of a record.
+    record: usize,
+    /// Where in a record the pointer to the name of the patched object is.
+    object_name: u64,
+    /// The glue's mark at the beginning.
+    start: &'static str,
+}
+
+/// `kmod/core/src/table.rs`.
+const OF_FUNCTIONS: Table =
+    Table { section: FUNCTIONS, record: FUNCTION_RECORD, object_name: 16, start: "kpatch_records" };
+/// `kmod/core/src/callbacks.rs`.
+const OF_CALLBACKS: Table = Table {
+    section: CALLBACKS,
+    record: CALLBACK_RECORD,
+    object_name: 8,
+    start: "kpatch_callbacks",
+};
+
+/// Checks a module whose file is `data`: it must have the records that `module` announces.
 ///
 /// # Errors
-/// A [`Refusal`] when the table is not as the core will read it.
-pub(crate) fn check(data: &[u8], name: &str, functions: usize, objects: usize) -> Result<()> {
+/// A [`Refusal`] when the tables are not as the core will read them.
+pub(crate) fn check(data: &[u8], module: &PatchModule<'_>) -> Result<()> {
     let file = File::parse(data).context("kbuild's module is not an ELF file")?;
-    check_table(&file, functions, objects).map_err(|message| {
+    check_tables(&file, module).map_err(|message| {
         let hint = "this is a defect of the tool: please report it with the log";
-        let place = Place::object(format!("{name}.ko"));
+        let place = Place::object(format!("{}.ko", module.name));
         Refusal::new(Code::ModuleMalformed, place, message, hint).into()
     })
 }
 
-fn check_table(file: &File<'_>, functions: usize, objects: usize) -> Result<(), String> {
-    let tables: Vec<_> = file.sections().filter(|one| one.name() == Ok(FUNCTIONS)).collect();
-    let [table] = tables.as_slice() else {
-        return Err(format!("it has {} sections `{FUNCTIONS}`", tables.len()));
-    };
-    if table.size() != (FUNCTION_RECORD * functions) as u64 {
-        return Err(format!(
-            "`{FUNCTIONS}` has {} bytes, {functions} patched functions take {FUNCTION_RECORD} each",
-            table.size(),
-        ));
-    }
-    let start = file.symbols().find(|symbol| symbol.name() == Ok(START));
-    let at_start = start.as_ref().is_some_and(|symbol| {
-        symbol.section_index() == Some(table.index()) && symbol.address() == 0
-    });
-    if !at_start {
-        return Err(format!("`{START}` is not the beginning of `{FUNCTIONS}`"));
-    }
-
-    let mut names = object_names(file, table)?;
-    if names.len() != functions {
-        return Err(format!("{} of {functions} records name a patched object", names.len()));
-    }
+fn check_tables(file: &File<'_>, module: &PatchModule<'_>) -> Result<(), String> {
+    let mut names = object_names(file, &OF_FUNCTIONS, module.functions)?;
     names.dedup();
     let runs = names.len();
-    names.sort();
-    names.dedup();
-    if names.len() != runs {
+    let mut objects: BTreeSet<Vec<u8>> = names.into_iter().collect();
+    if objects.len() != runs {
         return Err("the records of one patched object do not follow each other".into());
     }
-    if runs != objects {
-        return Err(format!("`{FUNCTIONS}` is about {runs} objects, not {objects}"));
+    objects.extend(object_names(file, &OF_CALLBACKS, module.callbacks)?);
+    if objects.len() != module.klp_objects {
+        return Err(format!(
+            "`{FUNCTIONS}` and `{CALLBACKS}` are about {} objects, not {}",
+            objects.len(),
+            module.klp_objects
+        ));
     }
     Ok(())
 }
 
-/// The patched objects that the records name, in the order of the records.
-fn object_names(file: &File<'_>, table: &Section<'_, '_>) -> Result<Vec<Vec<u8>>, String> {
+/// The patched objects that the `count` records of a table name, in the order of the records.
+fn object_names(file: &File<'_>, table: &Table, count: usize) -> Result<Vec<Vec<u8>>, String> {
+    let Table { section: name, record, start, .. } = table;
+    let sections = file.sections().filter(|one| one.name() == Ok(name) && one.size() > 0);
+    let sections: Vec<_> = sections.collect();
+    let section = match sections.as_slice() {
+        [] if count == 0 => return Ok(Vec::new()),
+        [section] => section,
+        _ => return Err(format!("it has {} sections `{name}`", sections.len())),
+    };
+    if section.size() != (record * count) as u64 {
+        let size = section.size();
+        return Err(format!("`{name}` has {size} bytes, {count} records take {record} each"));
+    }
+    let mark = file.symbols().find(|symbol| symbol.name() == Ok(start));
+    let at_start = mark.as_ref().is_some_and(|symbol| {
+        symbol.section_index() == Some(section.index()) && symbol.address() == 0
+    });
+    if !at_start {
+        return Err(format!("`{start}` is not the beginning of `{name}`"));
+    }
+    let names = names_in(file, section, table)?;
+    if names.len() != count {
+        return Err(format!("{} of {count} records name a patched object", names.len()));
+    }
+    Ok(names)
+}
+
+fn names_in(
+    file: &File<'_>,
+    section: &Section<'_, '_>,
+    table: &Table,
+) -> Result<Vec<Vec<u8>>, String> {
     let mut names = Vec::new();
-    for (offset, relocation) in table.relocations() {
-        if offset % FUNCTION_RECORD as u64 == OBJECT_NAME {
+    for (offset, relocation) in section.relocations() {
+        if offset % table.record as u64 == table.object_name {
             let text = string_at(file, &relocation).ok_or_else(|| {
-                format!("the name at {offset:#x} of `{FUNCTIONS}` is not a string of the module")
+                let name = table.section;
+                format!("the name at {offset:#x} of `{name}` is not a string of the module")
             })?;
             names.push((offset, text));
         }
@@ -111,10 +149,11 @@ mod tests {
     use object::write;
 
     /// What the tests vary in a module.
+    #[derive(Clone)]
     struct Module<'a> {
-        /// For each table, the patched object that each record names.
-        tables: &'a [&'a [&'a str]],
-        /// Where in the first table the glue's mark is.
+        /// For each table, which it is and the patched object that each record names.
+        tables: Vec<(&'a Table, &'a [&'a str])>,
+        /// Where in the tables the glue's marks are.
         mark: u64,
         /// Whether the records have relocations for the names.
         named: bool,
@@ -127,82 +166,105 @@ mod tests {
             object.add_section(vec![], name.as_bytes().to_vec(), SectionKind::ReadOnlyData)
         };
         let strings = section(".kpatch.strings");
-        let tables: Vec<_> = module.tables.iter().map(|_| section(FUNCTIONS)).collect();
+        let sections: Vec<_> =
+            module.tables.iter().map(|(table, _)| section(table.section)).collect();
         let strings_symbol = object.section_symbol(strings);
-        for (index, (table, names)) in tables.into_iter().zip(module.tables).enumerate() {
-            let size = names.len() * FUNCTION_RECORD;
-            object.append_section_data(table, &vec![0; size], 8);
+        for (section, (table, names)) in sections.into_iter().zip(&module.tables) {
+            let size = names.len() * table.record;
+            object.append_section_data(section, &vec![0; size], 8);
             for (record, name) in names.iter().enumerate().filter(|_| module.named) {
                 let text = format!("{name}\0");
                 let addend = object.append_section_data(strings, text.as_bytes(), 1);
                 let relocation = write::Relocation {
-                    offset: (record * FUNCTION_RECORD) as u64 + OBJECT_NAME,
+                    offset: (record * table.record) as u64 + table.object_name,
                     symbol: strings_symbol,
                     addend: addend as i64,
                     flags: RelocationFlags::Elf { r_type: elf::R_X86_64_64 },
                 };
-                object.add_relocation(table, relocation).unwrap();
+                object.add_relocation(section, relocation).unwrap();
             }
-            if index == 0 {
-                object.add_symbol(write::Symbol {
-                    name: START.as_bytes().to_vec(),
-                    value: module.mark,
-                    size: 0,
-                    kind: SymbolKind::Data,
-                    scope: SymbolScope::Compilation,
-                    weak: false,
-                    section: write::SymbolSection::Section(table),
-                    flags: SymbolFlags::None,
-                });
-            }
+            object.add_symbol(write::Symbol {
+                name: table.start.as_bytes().to_vec(),
+                value: module.mark,
+                size: 0,
+                kind: SymbolKind::Data,
+                scope: SymbolScope::Compilation,
+                weak: false,
+                section: write::SymbolSection::Section(section),
+                flags: SymbolFlags::None,
+            });
         }
         object.write().unwrap()
     }
 
-    fn module<'a>(tables: &'a [&'a [&'a str]]) -> Module<'a> {
+    fn module<'a>(functions: &'a [&'a str], callbacks: &'a [&'a str]) -> Module<'a> {
+        let tables = [(&OF_FUNCTIONS, functions), (&OF_CALLBACKS, callbacks)];
+        let tables = tables.into_iter().filter(|(_, names)| !names.is_empty()).collect();
         Module { tables, mark: 0, named: true }
     }
 
-    /// Why the module is refused when `functions` and `objects` were announced.
-    fn refusal(module: &Module<'_>, functions: usize, objects: usize) -> String {
-        let error = check(&write(module), "kpatch-x", functions, objects).unwrap_err();
+    /// Numbers of functions, callbacks and objects.
+    fn announce(functions: usize, callbacks: usize, klp_objects: usize) -> PatchModule<'static> {
+        PatchModule {
+            name: "kpatch-x",
+            diff_objects: &[],
+            functions,
+            callbacks,
+            klp_objects,
+            replace: true,
+            pin: false,
+        }
+    }
+
+    /// Why the module is refused.
+    fn refusal(module: &Module<'_>, announced: &PatchModule<'_>) -> String {
+        let error = check(&write(module), announced).unwrap_err();
         let refusal = error.downcast::<Refusal>().unwrap();
         assert_eq!(refusal.code, Code::ModuleMalformed);
         refusal.message
     }
 
     #[test]
-    fn the_announced_table_passes() {
-        let one = write(&module(&[&["vmlinux", "vmlinux"]]));
-        check(&one, "kpatch-x", 2, 1).unwrap();
-        let three = write(&module(&[&["vmlinux", "vmlinux", "ext4", "jbd2"]]));
-        check(&three, "kpatch-x", 4, 3).unwrap();
+    fn the_announced_tables_pass() {
+        let one = write(&module(&["vmlinux", "vmlinux"], &[]));
+        check(&one, &announce(2, 0, 1)).unwrap();
+        let three = write(&module(&["vmlinux", "vmlinux", "ext4", "jbd2"], &[]));
+        check(&three, &announce(4, 0, 3)).unwrap();
+        let both = write(&module(&["vmlinux"], &["ext4", "vmlinux", "ext4"]));
+        check(&both, &announce(1, 3, 2)).unwrap();
+        let callbacks_only = write(&module(&[], &["ext4"]));
+        check(&callbacks_only, &announce(0, 1, 1)).unwrap();
     }
 
     #[test]
-    fn the_table_is_one_and_whole() {
+    fn a_table_is_one_and_whole() {
         let two: &[&str] = &["vmlinux", "vmlinux"];
-        assert!(refusal(&module(&[]), 2, 1).contains("0 sections"));
-        assert!(refusal(&module(&[two, two]), 2, 1).contains("2 sections"));
-        assert!(refusal(&module(&[two]), 1, 1).contains("64 bytes"));
-        assert!(refusal(&module(&[two]), 3, 1).contains("64 bytes"));
-        let tables = [two];
-        let later = Module { mark: 32, ..module(&tables) };
-        assert!(refusal(&later, 2, 1).contains("not the beginning"));
+        let one_table = module(two, &[]);
+        let mut twice = one_table.clone();
+        twice.tables.extend(one_table.tables.clone());
+        assert!(refusal(&module(&[], &[]), &announce(2, 0, 1)).contains("0 sections"));
+        assert!(refusal(&twice, &announce(2, 0, 1)).contains("2 sections"));
+        assert!(refusal(&one_table, &announce(1, 0, 1)).contains("64 bytes"));
+        assert!(refusal(&one_table, &announce(3, 0, 1)).contains("64 bytes"));
+        assert!(refusal(&one_table, &announce(0, 0, 1)).contains("64 bytes"));
+        assert!(refusal(&one_table, &announce(2, 1, 1)).contains("0 sections"));
+        assert!(refusal(&module(&[], two), &announce(0, 1, 1)).contains("48 bytes"));
+        let later = Module { mark: 32, ..one_table };
+        assert!(refusal(&later, &announce(2, 0, 1)).contains("not the beginning"));
     }
 
     #[test]
     fn the_records_of_an_object_follow_each_other() {
-        let scattered = module(&[&["vmlinux", "ext4", "vmlinux"]]);
-        assert!(refusal(&scattered, 3, 3).contains("follow each other"));
-        assert!(refusal(&scattered, 3, 2).contains("follow each other"));
+        let scattered = module(&["vmlinux", "ext4", "vmlinux"], &[]);
+        assert!(refusal(&scattered, &announce(3, 0, 3)).contains("follow each other"));
+        assert!(refusal(&scattered, &announce(3, 0, 2)).contains("follow each other"));
     }
 
     #[test]
     fn the_objects_are_those_announced() {
-        let two = module(&[&["vmlinux", "ext4"]]);
-        assert!(refusal(&two, 2, 1).contains("about 2 objects, not 1"));
+        let two = module(&["vmlinux", "ext4"], &["ext4"]);
+        assert!(refusal(&two, &announce(2, 1, 1)).contains("about 2 objects, not 1"));
         let nameless = Module { named: false, ..two };
-        assert!(refusal(&nameless, 2, 2).contains("0 of 2"));
+        assert!(refusal(&nameless, &announce(2, 1, 2)).contains("0 of 2"));
     }
 }

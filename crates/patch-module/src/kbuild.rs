@@ -121,9 +121,11 @@ fn makefile(name: &str, objects: &[String]) -> String {
 
 fn counts(module: &PatchModule<'_>) -> String {
     format!(
-        "#define KPATCH_NR_FUNCS {}\n#define KPATCH_NR_OBJECTS {}\n\
+        "#define KPATCH_NR_FUNCS {}\n#define KPATCH_NR_CALLBACKS {}\n\
+         #define KPATCH_NR_OBJECTS {}\n\
          #define KPATCH_REPLACE {}\n#define KPATCH_PIN {}\n",
         module.functions,
+        module.callbacks,
         module.klp_objects,
         u8::from(module.replace),
         u8::from(module.pin),
@@ -175,6 +177,7 @@ mod tests {
             name: "kpatch-x",
             diff_objects,
             functions: 3,
+            callbacks: 1,
             klp_objects: 2,
             replace: true,
             pin: false,
@@ -200,7 +203,8 @@ mod tests {
         );
         assert_eq!(
             read("part/counts.h"),
-            "#define KPATCH_NR_FUNCS 3\n#define KPATCH_NR_OBJECTS 2\n\
+            "#define KPATCH_NR_FUNCS 3\n#define KPATCH_NR_CALLBACKS 1\n\
+             #define KPATCH_NR_OBJECTS 2\n\
              #define KPATCH_REPLACE 1\n#define KPATCH_PIN 0\n"
         );
         for name in ["core", "diff_0", "diff_1"] {

@@ -56,10 +56,12 @@ pub struct PatchModule<'a> {
     /// Its name, file name without `.ko`; see [`check_name`].
     pub name: &'a str,
     /// The differ's objects, in link order: those of one patched object (vmlinux or a module) must
-    /// follow each other. Each has records in `.kpatch.funcs`.
+    /// follow each other. Each has records in `.kpatch.funcs` or `.kpatch.callbacks`.
     pub diff_objects: &'a [PathBuf],
     /// Number of patched functions: records in all diff objects together.
     pub functions: usize,
+    /// Number of callbacks: records in all diff objects together.
+    pub callbacks: usize,
     /// Number of patched objects (vmlinux and modules).
     pub klp_objects: usize,
     /// Whether the patch takes the place of all earlier ones.
@@ -103,7 +105,7 @@ pub fn build(
     kbuild::lay_out(&directory, &core, module)?;
     let file = kbuild::make(&directory, target, module.name, jobs, log)?;
     let data = fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    intermediate::check(&data, module.name, module.functions, module.klp_objects)?;
+    intermediate::check(&data, module)?;
     Ok(file)
 }
 

@@ -10,8 +10,16 @@ macro_rules! core_files {
 }
 
 /// The Rust core, `lib.rs` first. Its tests stay at home.
-pub(crate) const CORE: &[Source] =
-    core_files!["lib.rs", "glue.rs", "layout.rs", "name.rs", "params.rs", "patch.rs", "table.rs",];
+pub(crate) const CORE: &[Source] = core_files![
+    "lib.rs",
+    "callbacks.rs",
+    "glue.rs",
+    "layout.rs",
+    "name.rs",
+    "params.rs",
+    "patch.rs",
+    "table.rs",
+];
 
 /// The C glue of the freestanding template.
 pub(crate) const GLUE: &str = include_str!("../../../kmod/templates/freestanding/glue.c");

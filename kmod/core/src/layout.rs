@@ -24,14 +24,29 @@ pub(crate) struct KlpFunc {
     pub(crate) old_sympos: c_ulong,
 }
 
-/// The beginning of `struct klp_object`; the callbacks behind it stay zero.
+/// The beginning of `struct klp_object`, up to the fields of its `struct klp_callbacks` that are the
+/// caller's.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct KlpObject {
     /// NULL for the kernel itself.
     pub(crate) name: *const c_char,
     pub(crate) funcs: *mut c_void,
+    pub(crate) callbacks: KlpCallbacks,
 }
+
+/// The beginning of `struct klp_callbacks`: pointers to functions, NULL where there is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KlpCallbacks {
+    /// `int (*)(struct klp_object *)`; the others return nothing.
+    pub(crate) pre_patch: Option<NonNull<c_void>>,
+    pub(crate) post_patch: Option<NonNull<c_void>>,
+    pub(crate) pre_unpatch: Option<NonNull<c_void>>,
+    pub(crate) post_unpatch: Option<NonNull<c_void>>,
+}
+
+const _: () = assert!(size_of::<KlpObject>() == 48 && size_of::<KlpCallbacks>() == 32);
 
 /// The beginning of `struct klp_patch`.
 #[repr(C)]

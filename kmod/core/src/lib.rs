@@ -2,7 +2,7 @@
 
 //! The in-kernel core of a patch module.
 //!
-//! It turns the table that the toolchain linked into the module into the kernel's `klp_patch` and
+//! It turns the tables that the toolchain linked into the module into the kernel's `klp_patch` and
 //! enables it. Everything else, redirection of functions and the switch of every task, is done by
 //! the kernel's own livepatch core.
 //!
@@ -18,6 +18,7 @@
 
 #![no_std]
 
+mod callbacks;
 mod glue;
 mod layout;
 mod name;

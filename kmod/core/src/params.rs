@@ -7,6 +7,7 @@
 
 use core::ffi::c_void;
 
+use crate::callbacks::CallbackRecord;
 use crate::table::Record;
 
 /// The table, the storage and the sizes that only the target kernel's headers know.
@@ -14,7 +15,8 @@ use crate::table::Record;
 /// # Invariants
 ///
 /// - `records` points to `record_count` initialised records that nothing writes, whose names are
-///   NUL-terminated strings; all that lives as long as the module.
+///   NUL-terminated strings; all that lives as long as the module. It may be NULL if there are none.
+/// - `callbacks` and `callback_count` likewise.
 /// - `patch`, `objects` and `functions` point to zeroed storage of 1, `object_slots` and
 ///   `function_slots` elements of the kernel's `klp_patch`, `klp_object` and `klp_func`, which
 ///   lives as long as the module; the sizes are those of these types.
@@ -27,7 +29,11 @@ pub struct Params {
     pub records: *const Record,
     /// Number of records: one for each patched function.
     pub record_count: usize,
-    /// Number of patched objects (vmlinux or modules) that the table must turn out to have.
+    /// The toolchain's table of callbacks.
+    pub callbacks: *const CallbackRecord,
+    /// Number of its records.
+    pub callback_count: usize,
+    /// Number of patched objects (vmlinux or modules) that the tables must turn out to have.
     pub object_count: usize,
     /// The `klp_patch`.
     pub patch: *mut c_void,

@@ -118,14 +118,19 @@ impl<'a> Iterator for Groups<'a> {
     }
 }
 
+/// The name of a patched object as the kernel's `klp_object` wants it: `None` for the kernel itself.
+pub(crate) fn klp_name(object: Name) -> Option<Name> {
+    if object.is(VMLINUX) {
+        None
+    } else {
+        Some(object)
+    }
+}
+
 impl<'a> Group<'a> {
-    /// The name as the kernel's `klp_object` wants it: `None` for the kernel itself.
-    pub(crate) fn object_name(&self) -> Option<Name> {
-        if self.object.is(VMLINUX) {
-            None
-        } else {
-            Some(self.object)
-        }
+    /// The name of the patched object.
+    pub(crate) fn object(&self) -> Name {
+        self.object
     }
 
     /// Whether `other` is about the same object.

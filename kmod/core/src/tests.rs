@@ -17,6 +17,7 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
+use crate::callbacks::CallbackRecord;
 use crate::kpatch_core_load;
 use crate::table::Record;
 use crate::Params;
@@ -58,6 +59,7 @@ extern "C" fn kpatch_glue_log_failure(text: *const c_char, error: c_int) {
 /// A table and zeroed storage of the size that the build would give it.
 struct Module {
     records: Vec<Record>,
+    callbacks: Vec<CallbackRecord>,
     patch: Vec<u64>,
     objects: Vec<u64>,
     functions: Vec<u64>,
@@ -73,6 +75,7 @@ impl Module {
             objects: vec![0; OBJECT_WORDS * (object_count + 1)],
             functions: vec![0; FUNC_WORDS * (records.len() + object_count)],
             records,
+            callbacks: Vec::new(),
             object_count,
             replace: false,
             pin: false,
@@ -84,6 +87,8 @@ impl Module {
             module: 0x1000 as *mut c_void,
             records: self.records.as_ptr(),
             record_count: self.records.len(),
+            callbacks: self.callbacks.as_ptr(),
+            callback_count: self.callbacks.len(),
             object_count: self.object_count,
             patch: self.patch.as_mut_ptr().cast(),
             objects: self.objects.as_mut_ptr().cast(),
@@ -102,6 +107,12 @@ impl Module {
     /// Name of object `index`; `None` for the kernel itself.
     fn object(&self, index: usize) -> Option<&'static str> {
         text(self.objects[index * OBJECT_WORDS])
+    }
+
+    /// The callbacks of object `index`: pre_patch, post_patch, pre_unpatch, post_unpatch.
+    fn callbacks_of(&self, index: usize) -> [u64; 4] {
+        let at = index * OBJECT_WORDS + 2;
+        self.objects[at..at + 4].try_into().unwrap()
     }
 
     /// Name, address and position of the functions of object `index`, up to the terminator.
@@ -131,6 +142,11 @@ fn record(new: usize, old: &'static CStr, object: &'static CStr, position: c_ulo
     let _ = old.as_ptr().expose_provenance();
     let _ = object.as_ptr().expose_provenance();
     Record::new(ptr::without_provenance(new), old.as_ptr(), object.as_ptr(), position)
+}
+
+fn callback(function: usize, object: &'static CStr, kind: c_ulong) -> CallbackRecord {
+    let _ = object.as_ptr().expose_provenance();
+    CallbackRecord::new(ptr::without_provenance(function), object.as_ptr(), kind)
 }
 
 #[test]
@@ -191,6 +207,63 @@ fn the_module_is_pinned_only_when_asked_and_enabled() {
     assert_eq!(module.load(), 0);
     assert_eq!(PINNED.get(), 1);
     assert_eq!(LOGGED.take(), None);
+}
+
+#[test]
+fn callbacks_go_to_their_object() {
+    let mut module =
+        Module::new(vec![record(0x10, c"f", c"vmlinux", 0), record(0x20, c"g", c"ext4", 0)], 2);
+    module.callbacks = vec![
+        callback(0x50, c"ext4", 3),
+        callback(0x60, c"vmlinux", 0),
+        callback(0x70, c"ext4", 1),
+        callback(0x80, c"vmlinux", 2),
+    ];
+    assert_eq!(module.load(), 0);
+    assert_eq!(module.callbacks_of(0), [0x60, 0, 0x80, 0]);
+    assert_eq!(module.callbacks_of(1), [0, 0x70, 0, 0x50]);
+    assert_eq!(module.functions_of(1), [("g", 0x20, 0)]);
+}
+
+#[test]
+fn an_object_may_have_callbacks_and_no_functions() {
+    let mut module = Module::new(vec![record(0x10, c"f", c"ext4", 0)], 3);
+    module.callbacks =
+        vec![callback(0x50, c"jbd2", 0), callback(0x60, c"vmlinux", 1), callback(0x70, c"jbd2", 3)];
+    assert_eq!(module.load(), 0);
+    assert_eq!(module.object(0), Some("ext4"));
+    assert_eq!(module.callbacks_of(0), [0; 4]);
+    assert_eq!(module.object(1), Some("jbd2"));
+    assert_eq!(module.callbacks_of(1), [0x50, 0, 0, 0x70]);
+    assert_eq!(module.functions_of(1), []);
+    assert_eq!(module.object(2), None);
+    assert_eq!(module.callbacks_of(2), [0, 0x60, 0, 0]);
+    assert_eq!(module.functions_of(2), []);
+    let end = &module.objects[3 * OBJECT_WORDS..];
+    assert!(end.iter().all(|word| *word == 0), "no terminator behind the objects");
+
+    let mut module = Module::new(vec![], 1);
+    module.callbacks = vec![callback(0x50, c"jbd2", 2)];
+    assert_eq!(module.load(), 0);
+    assert_eq!((module.object(0), module.functions_of(0)), (Some("jbd2"), vec![]));
+}
+
+#[test]
+fn callbacks_that_the_kernel_has_no_place_for_are_refused() {
+    let with = |callbacks| {
+        let mut module = Module::new(vec![record(0x10, c"f", c"vmlinux", 0)], 1);
+        module.callbacks = callbacks;
+        refused(module)
+    };
+    let twice = vec![callback(0x50, c"vmlinux", 0), callback(0x60, c"vmlinux", 0)];
+    assert!(with(twice).contains("two callbacks"));
+    let twice = vec![callback(0x50, c"ext4", 3), callback(0x60, c"ext4", 3)];
+    assert!(with(twice).contains("two callbacks"), "in an object of its own");
+    assert!(with(vec![callback(0x50, c"vmlinux", 4)]).contains("lacks"));
+    assert!(with(vec![callback(0, c"vmlinux", 1)]).contains("lacks"));
+    let nameless = CallbackRecord::new(ptr::without_provenance(8), ptr::null(), 0);
+    assert!(with(vec![nameless]).contains("lacks"));
+    assert!(with(vec![callback(0x50, c"ext4", 1)]).contains("storage"), "one object too many");
 }
 
 /// What is logged for a table that must not reach the kernel.

@@ -13,7 +13,7 @@
 #include <linux/stddef.h>
 #include <linux/types.h>
 
-/* Generated: KPATCH_NR_FUNCS, KPATCH_NR_OBJECTS, KPATCH_REPLACE, KPATCH_PIN. */
+/* Generated: KPATCH_NR_FUNCS, KPATCH_NR_CALLBACKS, KPATCH_NR_OBJECTS, KPATCH_REPLACE, KPATCH_PIN. */
 #include "counts.h"
 
 /* The first fields of these are written by the core (layout.rs). */
@@ -23,6 +23,10 @@ static_assert(offsetof(struct klp_func, old_sympos) == 16);
 static_assert(offsetof(struct klp_object, name) == 0);
 static_assert(offsetof(struct klp_object, funcs) == 8);
 static_assert(offsetof(struct klp_object, callbacks) == 16);
+static_assert(offsetof(struct klp_callbacks, pre_patch) == 0);
+static_assert(offsetof(struct klp_callbacks, post_patch) == 8);
+static_assert(offsetof(struct klp_callbacks, pre_unpatch) == 16);
+static_assert(offsetof(struct klp_callbacks, post_unpatch) == 24);
 static_assert(offsetof(struct klp_patch, mod) == 0);
 static_assert(offsetof(struct klp_patch, objs) == 8);
 static_assert(offsetof(struct klp_patch, states) == 16);
@@ -30,11 +34,19 @@ static_assert(offsetof(struct klp_patch, replace) == 24);
 static_assert(sizeof(((struct klp_patch *)0)->replace) == 1);
 static_assert(offsetof(struct klp_patch, list) == 32);
 
+/* What callbacks are written as, in kmod/include/ and by those who use it. */
+static_assert(__same_type(((struct klp_callbacks *)0)->pre_patch, int (*)(struct klp_object *)));
+static_assert(__same_type(((struct klp_callbacks *)0)->post_patch, void (*)(struct klp_object *)));
+static_assert(__same_type(((struct klp_callbacks *)0)->pre_unpatch, void (*)(struct klp_object *)));
+static_assert(__same_type(((struct klp_callbacks *)0)->post_unpatch, void (*)(struct klp_object *)));
+
 /* The same as Params in kmod/core/src/params.rs. */
 struct kpatch_params {
 	struct module *mod;
 	const void *records;
 	size_t record_count;
+	const void *callbacks;
+	size_t callback_count;
 	size_t object_count;
 	struct klp_patch *patch;
 	struct klp_object *objects;
@@ -47,25 +59,38 @@ struct kpatch_params {
 	bool pin;
 };
 static_assert(offsetof(struct kpatch_params, records) == 8);
-static_assert(offsetof(struct kpatch_params, patch) == 32);
-static_assert(offsetof(struct kpatch_params, functions) == 64);
-static_assert(offsetof(struct kpatch_params, replace) == 88);
-static_assert(offsetof(struct kpatch_params, pin) == 89);
-static_assert(sizeof(struct kpatch_params) == 96);
+static_assert(offsetof(struct kpatch_params, callbacks) == 24);
+static_assert(offsetof(struct kpatch_params, patch) == 48);
+static_assert(offsetof(struct kpatch_params, functions) == 80);
+static_assert(offsetof(struct kpatch_params, replace) == 104);
+static_assert(offsetof(struct kpatch_params, pin) == 105);
+static_assert(sizeof(struct kpatch_params) == 112);
 
 int kpatch_core_load(const struct kpatch_params *params);
 void kpatch_glue_pin(void);
 void kpatch_glue_log_failure(const char *text, int error);
 
 /*
- * This object is the first of the link: its empty part of the section is where the records of the
- * diff objects begin.
+ * This object is the first of the link: its empty part of a section is where the records of the diff
+ * objects begin. A section that stays empty is not kept by every linker.
  */
-asm(".pushsection .kpatch.funcs, \"a\", @progbits\n"
-    ".balign 8\n"
-    "kpatch_records:\n"
-    ".popsection\n");
-extern const char kpatch_records[];
+#define KPATCH_TABLE(section, begin)		\
+	asm(".pushsection " section ", \"a\", @progbits\n"	\
+	    ".balign 8\n"			\
+	    #begin ":\n"			\
+	    ".popsection\n");			\
+	extern const char begin[]
+
+#if KPATCH_NR_FUNCS
+KPATCH_TABLE(".kpatch.funcs", kpatch_records);
+#else
+#define kpatch_records NULL
+#endif
+#if KPATCH_NR_CALLBACKS
+KPATCH_TABLE(".kpatch.callbacks", kpatch_callbacks);
+#else
+#define kpatch_callbacks NULL
+#endif
 
 /* One element more for the end of each list. Zeroed, and the kernel's until the module is gone. */
 static struct klp_func kpatch_functions[KPATCH_NR_FUNCS + KPATCH_NR_OBJECTS];
@@ -76,6 +101,8 @@ static const struct kpatch_params kpatch_params = {
 	.mod = THIS_MODULE,
 	.records = kpatch_records,
 	.record_count = KPATCH_NR_FUNCS,
+	.callbacks = kpatch_callbacks,
+	.callback_count = KPATCH_NR_CALLBACKS,
 	.object_count = KPATCH_NR_OBJECTS,
 	.patch = &kpatch_patch,
 	.objects = kpatch_objects,
