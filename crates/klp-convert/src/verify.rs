@@ -10,6 +10,7 @@ mod image;
 mod modinfo;
 mod relocations;
 mod symbols;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -74,7 +75,7 @@ pub fn verify(bytes: &[u8]) -> Result<Report, Refusals> {
     sections(&image, &mut refusals);
     let names = symbols::check(&image, &mut refusals);
     let applied_with = relocations::check(&image, bytes, &mut refusals);
-    let functions = relocations::functions(&image, bytes, &applied_with, &mut refusals);
+    let functions = tables::check(&image, bytes, &applied_with, &mut refusals);
     code(&image, &mut refusals);
     let report = Report {
         name: info.name,

@@ -10,11 +10,13 @@ use std::path::PathBuf;
 use anyhow::Context;
 use anyhow::Result;
 use create_diff_object::Difference;
+use create_diff_object::authors::several_callbacks;
 use create_diff_object::emit::Emitted;
 use create_diff_object::notices::Notice;
 use create_diff_object::outlive::Outliving;
 use kpatch_elf::ObjectFile;
 use kpatch_elf::ReadError;
+use kpatch_elf::livepatch::CallbackKind;
 use kpatch_elf::livepatch::VMLINUX;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
@@ -43,6 +45,8 @@ pub struct DiffObject {
     pub new: Vec<String>,
     /// What may still run when the patch is disabled.
     pub outliving: Vec<Outliving>,
+    /// Number of callbacks.
+    pub callbacks: usize,
     /// What the user should know of it.
     pub notices: Vec<Notice>,
 }
@@ -65,7 +69,8 @@ struct Loaded<'a> {
 /// patched object, vmlinux first, as the module link wants it.
 ///
 /// # Errors
-/// All refusals of all objects; [`NothingChanged`] when no function of the kernel is replaced.
+/// All refusals of all objects; [`NothingChanged`] when no function of the kernel is replaced
+/// and no callback runs.
 pub fn diff(
     pairs: &[CompiledPair],
     target: &Target,
@@ -82,9 +87,10 @@ pub fn diff(
         found.map(|difference| (*pair, difference))
     }))?;
     let mut changed: Vec<_> = differences.iter().filter(|(_, d)| !d.is_empty()).collect();
-    if changed.iter().all(|(_, d)| d.changed_functions().is_empty()) {
+    if changed.iter().all(|(_, d)| d.changed_functions().is_empty() && d.callbacks().is_empty()) {
         return Err(NothingChanged.into());
     }
+    one_callback_of_each_kind(&changed)?;
     changed.sort_by_key(|(pair, _)| {
         let object = patched_object(&pair.unit.owner);
         (object != VMLINUX, object, &pair.unit.object)
@@ -115,6 +121,7 @@ pub fn diff(
             changed: owned(difference.changed_functions()),
             new: owned(difference.new_functions()),
             outliving: difference.outliving(&|name| elsewhere.has(pair, name)),
+            callbacks: difference.callbacks().len(),
             notices: difference.notices().into_iter().chain(notices).collect(),
         });
     }
@@ -140,6 +147,24 @@ impl<'a> NewFunctions<'a> {
         let seen = [patched_object(&pair.unit.owner), VMLINUX];
         seen.iter().any(|object| self.0.get(object).is_some_and(|names| names.contains(name)))
     }
+}
+
+/// The kernel has room for one callback of each kind for vmlinux and for each module, however many
+/// files of it are patched.
+fn one_callback_of_each_kind(changed: &[&(&CompiledPair, Difference<'_>)]) -> Result<(), Refusals> {
+    let mut refusals = Vec::new();
+    let mut first: BTreeMap<(&str, CallbackKind), Place> = BTreeMap::new();
+    for (pair, difference) in changed {
+        for (kind, place) in difference.callbacks() {
+            let key = (patched_object(&pair.unit.owner), kind);
+            if let Some(other) = first.get(&key) {
+                refusals.push(several_callbacks(kind, other.clone(), &place));
+            } else {
+                first.insert(key, place);
+            }
+        }
+    }
+    Refusals::none_or(refusals, ())
 }
 
 /// Collects results in order, or the refusals of all that were refused.

@@ -16,6 +16,7 @@ use tool_run::ToolLog;
 
 use crate::apply;
 use crate::apply::Applied;
+use crate::author_headers::AuthorHeaders;
 use crate::cache::Cache;
 use crate::compile;
 use crate::compile::CompiledPair;
@@ -100,7 +101,15 @@ pub fn run(
         progress.detail(&format!("{} -> {}", unit.source, unit.object));
     }
     let mut farm = farms.claim(cache, tree)?;
-    let setting = Setting { cache, prepared: &prepared, source: &tree.root, work, jobs, log };
+    let setting = Setting {
+        cache,
+        prepared: &prepared,
+        headers: &AuthorHeaders::lay_out(cache)?,
+        source: &tree.root,
+        work,
+        jobs,
+        log,
+    };
     let compiled = progress.step("compile both sides", || {
         compile::compile(&setting, &units, &applied.files, &mut farm)
     })?;

@@ -1,6 +1,7 @@
 //! From a source patch to a livepatch module.
 
 pub mod apply;
+pub mod author_headers;
 pub mod cache;
 pub mod cli;
 pub mod compile;

@@ -44,6 +44,7 @@ pub fn link(
         name: wish.name,
         diff_objects: &files,
         functions: objects.iter().map(|object| object.changed.len()).sum(),
+        callbacks: objects.iter().map(|object| object.callbacks).sum(),
         klp_objects: patched.len(),
         replace: wish.replace,
         pin: objects.iter().any(|object| !object.outliving.is_empty()),

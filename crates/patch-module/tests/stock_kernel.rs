@@ -160,8 +160,15 @@ fn build_one(
         options: &kernel.options,
     };
     let klp_objects = diff_objects.len();
-    let module =
-        PatchModule { name, diff_objects, functions, klp_objects, replace: true, pin: false };
+    let module = PatchModule {
+        name,
+        diff_objects,
+        functions,
+        callbacks: 0,
+        klp_objects,
+        replace: true,
+        pin: false,
+    };
     build(&target, &module, &dir.join("work"), &cache_dir(), 2, &log)
 }
 

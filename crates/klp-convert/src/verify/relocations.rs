@@ -1,7 +1,6 @@
-//! Relocation sections, ordinary and livepatch, and the table of patched functions.
+//! Relocation sections, ordinary and livepatch.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
 use goblin::elf::Reloc;
 use goblin::elf::reloc;
@@ -10,11 +9,8 @@ use goblin::elf::section_header::SHF_INFO_LINK;
 use goblin::elf::section_header::SHT_NOBITS;
 use goblin::elf::section_header::SHT_REL;
 use goblin::elf::section_header::SHT_RELA;
-use goblin::elf::sym::STT_FUNC;
 use kpatch_elf::SHF_RELA_LIVEPATCH;
 use kpatch_elf::SHN_LIVEPATCH;
-use kpatch_elf::livepatch::FUNCTION_RECORD;
-use kpatch_elf::livepatch::FUNCTIONS;
 use kpatch_elf::livepatch::LivepatchSymbol;
 use kpatch_elf::livepatch::VMLINUX;
 use kpatch_elf::livepatch::rela_section_name;
@@ -220,94 +216,4 @@ fn symbol(
     if let (Some(object), Ok(meant)) = (object, LivepatchSymbol::parse(symbol.name)) {
         refusals.extend(check_objects(symbol.name, object, &meant).err().map(|refusal| *refusal));
     }
-}
-
-/// Checks the table that the core reads, if there is one: its functions must have symbols
-/// (`klp_init_object_loaded` looks their sizes up), and a section for a module that the patch does
-/// not name would never be applied. Gives the number of functions.
-pub(super) fn functions(
-    image: &Image<'_>,
-    bytes: &[u8],
-    applied_with: &BTreeMap<String, AppliedWith>,
-    refusals: &mut Vec<Refusal>,
-) -> usize {
-    let tables = image.named(FUNCTIONS);
-    if tables.is_empty() {
-        return 0;
-    }
-    let mut objects = BTreeSet::from([VMLINUX.to_owned()]);
-    let mut count = 0;
-    for table in tables {
-        let data = image.sections[table].data;
-        if data.len() % FUNCTION_RECORD != 0 {
-            refusals.push(broken("", format!("`{FUNCTIONS}` is not a sequence of records")));
-        }
-        count += data.len() / FUNCTION_RECORD;
-        let mut fields = BTreeMap::new();
-        for index in 0..image.sections.len() {
-            let header = &image.sections[index].header;
-            if header.sh_type == SHT_RELA && header.sh_info as usize == table {
-                // What is not readable has been reported.
-                let relocations = image.relocations(bytes, index).unwrap_or_default();
-                fields.extend(relocations.into_iter().map(|r| (r.r_offset, r)));
-            }
-        }
-        for record in 0..data.len() / FUNCTION_RECORD {
-            let start = (record * FUNCTION_RECORD) as u64;
-            let function = fields.get(&start).and_then(|r| pointed_at(image, r));
-            if !function.is_some_and(|(section, offset)| is_function(image, section, offset)) {
-                let message = format!("record {record} of `{FUNCTIONS}` names no function");
-                refusals.push(broken("", message));
-            }
-            let old = fields.get(&(start + 8)).and_then(|r| string(image, r));
-            if old.is_none_or(str::is_empty) {
-                let message = format!("record {record} of `{FUNCTIONS}` has no name to patch");
-                refusals.push(broken("", message));
-            }
-            match fields.get(&(start + 16)).map(|r| string(image, r)) {
-                Some(Some(object)) => {
-                    objects.insert(object.to_owned());
-                }
-                Some(None) => {
-                    let message = format!("record {record} of `{FUNCTIONS}` has no object name");
-                    refusals.push(broken("", message));
-                }
-                // A null pointer is vmlinux.
-                None => {}
-            }
-        }
-    }
-    for object in applied_with.keys().filter(|object| !objects.contains(*object)) {
-        let message = format!(
-            "relocations are to be applied with `{object}`, but no function of it is patched: the \
-             kernel would never apply them"
-        );
-        refusals.push(broken("", message));
-    }
-    count
-}
-
-/// Section and offset that a pointer of a table refers to.
-fn pointed_at(image: &Image<'_>, relocation: &Reloc) -> Option<(usize, u64)> {
-    let symbol = &image.symbols.get(relocation.r_sym)?.raw;
-    let offset = symbol.st_value.checked_add_signed(relocation.r_addend.unwrap_or(0))?;
-    let section = symbol.st_shndx;
-    (section != 0 && section < image.sections.len()).then_some((section, offset))
-}
-
-fn is_function(image: &Image<'_>, section: usize, offset: u64) -> bool {
-    image.symbols.iter().any(|s| {
-        s.raw.st_type() == STT_FUNC
-            && s.raw.st_shndx == section
-            && s.raw.st_value == offset
-            && s.raw.st_size > 0
-            && !s.name.is_empty()
-    })
-}
-
-fn string<'a>(image: &Image<'a>, relocation: &Reloc) -> Option<&'a str> {
-    let (section, offset) = pointed_at(image, relocation)?;
-    let bytes = image.sections[section].data.get(usize::try_from(offset).ok()?..)?;
-    let end = bytes.iter().position(|b| *b == 0)?;
-    std::str::from_utf8(&bytes[..end]).ok()
 }

@@ -94,3 +94,14 @@ fn targets_without_endbr_are_refused() {
     let result = check_indirect_targets(&intermediate(&[change]));
     refused(result, Code::IndirectTargetSealed, "without ENDBR64");
 }
+
+#[test]
+fn callbacks_are_called_and_patched_functions_are_not() {
+    let function = ".quad new_static, old_static, patched_module, 1\n";
+    let callback =
+        "    .section .kpatch.callbacks,\"a\",@progbits\n    .quad new_static, patched_module, 0\n";
+    check_indirect_targets(&intermediate(&[])).unwrap();
+    let change = (function, format!("{function}{callback}"));
+    let result = check_indirect_targets(&intermediate(&[(change.0, &change.1)]));
+    refused(result, Code::IndirectTargetSealed, "without ENDBR64");
+}

@@ -209,6 +209,39 @@ fn table_of_functions() {
     }
 }
 
+#[test]
+fn table_of_callbacks() {
+    let old = "    .section .kpatch.placeholder_strings,\"a\",@progbits\n";
+    let with = |record: &str| {
+        let table = format!("    .section .kpatch.callbacks,\"a\",@progbits\n{record}\n{old}");
+        let module = convert(&intermediate(&[(old, &table)])).unwrap();
+        verify(&write(&module).unwrap())
+    };
+    with(".quad new_show, patched_module, 3").unwrap();
+    let cases = [
+        (".quad new_show + 1, patched_module, 0", "names no function"),
+        (".quad 0, patched_module, 0", "names no function"),
+        (".quad new_show, seq_puts, 0", "no object name"),
+        (".quad new_show, patched_module, 4", "no kind of callback"),
+        (".quad new_show, patched_module", "sequence of records"),
+    ];
+    for (record, fragment) in cases {
+        refused(with(record), Code::ModuleMalformed, fragment);
+    }
+}
+
+#[test]
+fn an_object_with_callbacks_only_has_its_relocations_applied() {
+    let callback =
+        "    .section .kpatch.callbacks,\"a\",@progbits\n    .quad new_show, patched_module, 0\n";
+    let function = ".quad new_static, old_static, patched_module, 1\n";
+    let without = ".quad new_static, old_static, 0, 1\n";
+    let module = convert(&intermediate(&[(function, without)])).unwrap();
+    refused(verify(&write(&module).unwrap()), Code::ModuleMalformed, "never apply");
+    let module = convert(&intermediate(&[(function, &format!("{without}{callback}"))])).unwrap();
+    verify(&write(&module).unwrap()).unwrap();
+}
+
 /// Changes a field of the header of the section with that name: offset in `Elf64_Shdr`.
 fn with_header_field(name: &str, field: usize, value: u32) -> Vec<u8> {
     let mut bytes = write(&finished()).unwrap();

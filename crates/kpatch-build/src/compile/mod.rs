@@ -27,6 +27,7 @@ use rayon::prelude::*;
 use tool_run::ToolLog;
 
 use crate::apply::Touched;
+use crate::author_headers::AuthorHeaders;
 use crate::cache::Cache;
 use crate::compile_database::Owner;
 use crate::compile_database::TranslationUnit;
@@ -74,6 +75,8 @@ pub struct Setting<'a> {
     pub cache: &'a Cache,
     /// The prepared object directory.
     pub prepared: &'a Prepared,
+    /// Headers for patch authors.
+    pub headers: &'a AuthorHeaders,
     /// The user's source tree, which the patched side must not read touched files from.
     pub source: &'a Path,
     /// Where patched objects and depfiles go.
@@ -203,12 +206,12 @@ impl Run<'_> {
     }
 
     fn once(&self, unit: &TranslationUnit, side: Side) -> Result<Attempt> {
-        let Setting { cache, prepared, work, log, .. } = self.setting;
+        let Setting { cache, prepared, headers, work, log, .. } = self.setting;
         let place = normalize(&unit.object).context("an object outside the object directory")?;
         let dir = work.join(side.name());
         let out = dir.join(&place);
         let object = match side {
-            Side::Original => replay::cached(cache, prepared, unit)?,
+            Side::Original => replay::cached(cache, prepared, headers, unit)?,
             Side::Patched => out.clone(),
         };
         let depfile = out.with_extension("d");
@@ -221,7 +224,7 @@ impl Run<'_> {
             Side::Patched => out,
         };
         let farm = (side == Side::Patched).then_some(self.farm);
-        let mut command = replay::command(unit, prepared, farm, &target, &depfile)?;
+        let mut command = replay::command(unit, prepared, farm, headers, &target, &depfile)?;
         let started = Instant::now();
         let output = log.output(&mut command)?;
         let time = started.elapsed();

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::author_headers::AuthorHeaders;
 use crate::cache::Cache;
 use crate::cache::ContentKey;
 use crate::compile_database::TranslationUnit;
@@ -41,9 +42,13 @@ impl Side {
 pub(super) fn cached(
     cache: &Cache,
     prepared: &Prepared,
+    headers: &AuthorHeaders,
     unit: &TranslationUnit,
 ) -> Result<PathBuf> {
-    let mut key = ContentKey::new("original object 2").part(&prepared.key).part(&unit.object);
+    let mut key = ContentKey::new("original object 3")
+        .part(&prepared.key)
+        .part(&headers.key)
+        .part(&unit.object);
     for argument in unit.arguments.iter().map(String::as_str).chain(OURS) {
         key = key.part(argument);
     }
@@ -54,10 +59,12 @@ pub(super) fn cached(
 }
 
 /// The command that compiles `unit` to `object`, in `farm` instead of the base farm if given.
+/// `headers` come last of all directories that the compiler looks into.
 pub(super) fn command(
     unit: &TranslationUnit,
     prepared: &Prepared,
     farm: Option<&Path>,
+    headers: &AuthorHeaders,
     object: &Path,
     depfile: &Path,
 ) -> Result<Command> {
@@ -72,6 +79,7 @@ pub(super) fn command(
     // Debug information is relative to the tree: the same wherever source and cache are.
     command.arg(format!("-fdebug-prefix-map={root}=."));
     command.arg(format!("-fdebug-prefix-map={}=.", text(&prepared.objects)?));
+    command.arg(format!("-I{}", text(&headers.directory)?));
     command.arg(last);
     Ok(command)
 }
