@@ -25,7 +25,6 @@ use crate::sections::Policy;
 use crate::sections::classify;
 use crate::select::Selection;
 use crate::side::Side;
-use crate::tables::Contradiction;
 
 /// A call to `__fentry__` starts within this many bytes of a function: behind an ENDBR64 of 4 bytes.
 const FENTRY_WITHIN: u64 = 4 + 1;
@@ -225,16 +224,6 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
         ));
     }
     for entry in side.entries.of(atom) {
-        if let Some(contradiction) = side.entries.contradicted.get(&entry.section) {
-            let section = &side.object[entry.section].name;
-            let Contradiction { variable, given, found } = contradiction;
-            refusals.push(pair.refusal(
-                Code::UnsupportedSection,
-                atom,
-                format!("{what} has entries in `{section}`, which are {found} bytes each, but {variable} is {given}"),
-                "do not set the variable: the sizes of entries are found in the object itself",
-            ));
-        }
         if let Policy::Refuse(code) = entry.table.policy {
             let section = &side.object[entry.section].name;
             refusals.push(pair.refusal(

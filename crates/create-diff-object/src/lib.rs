@@ -107,7 +107,7 @@ pub fn examine_objects<'a>(
 /// As [`examine_objects`], where sizes of records are known from elsewhere.
 ///
 /// # Errors
-/// As [`examine_objects`].
+/// As [`examine_objects`]; and a section's entries do not have the size that is given.
 pub fn examine_objects_with<'a>(
     name: &'a str,
     original: &'a ObjectFile,
@@ -179,7 +179,10 @@ impl Difference<'_> {
     pub fn notices(&self) -> Vec<Notice> {
         let Difference { name, patched, correlation, authors, selection, .. } = self;
         let unchanged = &selection.ignored_unchanged;
-        notices::sorted(authors.notices(name, patched, correlation, unchanged))
+        let mut all = authors.notices(name, patched, correlation, unchanged);
+        all.extend(notices::of_record_sizes(name, patched, selection));
+        all.extend(notices::of_what_stays_behind(name, &self.original, patched));
+        notices::sorted(all)
     }
 
     /// Writes what goes into the patch as an object; `symbols` resolves what it needs of the kernel.

@@ -1,6 +1,6 @@
 //! Sizes of the records of special sections, where a user knows them from elsewhere. They follow from
-//! the object itself; a size that is given settles what one record alone cannot show, and must not
-//! contradict the object.
+//! the object itself, and where it shows them it is right: kpatch's scripts set variables from the debug
+//! information of a whole kernel, or from nothing. What is given counts where it cannot be seen.
 
 use std::collections::BTreeMap;
 

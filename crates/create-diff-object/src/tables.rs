@@ -41,7 +41,7 @@ pub struct Entry {
     pub beside: Option<(SectionId, Range<usize>)>,
 }
 
-/// A record size that was given and is not that of the object.
+/// A record size that was given and is not that of the object, which counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contradiction {
     /// Which of [`crate::record_sizes::VARIABLES`].
@@ -231,4 +231,109 @@ fn fields_in(references: &[Reference], range: Range<u64>) -> &[Reference] {
     let first = references.partition_point(|r| r.offset < range.start);
     let end = references.partition_point(|r| r.offset < range.end);
     &references[first..end.max(first)]
+}
+
+#[cfg(test)]
+mod tests {
+    use kpatch_elf::Binding;
+    use kpatch_elf::Definition;
+    use kpatch_elf::Relocation;
+    use kpatch_elf::RelocationKind;
+    use kpatch_elf::Symbol;
+    use kpatch_elf::SymbolKind;
+    use kpatch_elf::section_flags::ALLOC;
+    use kpatch_elf::section_flags::EXEC;
+
+    use super::*;
+    use crate::record_sizes;
+    use crate::side::Side;
+
+    /// An object with the function `f` and a table of `size` bytes with pointers to it.
+    fn object(name: &str, size: usize, pointers: &[u64]) -> ObjectFile {
+        let mut object = ObjectFile::default();
+        let mut code = Section::progbits(".text.f", ALLOC | EXEC, 16);
+        code.data = vec![0x90; 64];
+        code.size = 64;
+        let code = object.add_section(code);
+        let symbol = object.add_symbol(Symbol {
+            kind: SymbolKind::Function,
+            size: 64,
+            definition: Definition::Section(code),
+            ..Symbol::undefined("f", Binding::Global)
+        });
+        let mut table = Section::progbits(name, ALLOC, 1);
+        table.data = vec![0; size];
+        table.size = size as u64;
+        let kind = RelocationKind::PC32;
+        let relocation = |offset: &u64| Relocation { offset: *offset, kind, symbol, addend: 8 };
+        table.relocations = pointers.iter().map(relocation).collect();
+        object.add_section(table);
+        object
+    }
+
+    fn sizes(object: &ObjectFile) -> Result<Vec<u64>, Code> {
+        given(object, None)
+    }
+
+    fn given(object: &ObjectFile, size: Option<(&str, u64)>) -> Result<Vec<u64>, Code> {
+        let value =
+            |name: &str| size.filter(|(known, _)| *known == name).map(|(_, size)| size.to_string());
+        let known = RecordSizes::from_variables(value).unwrap();
+        let side = Side::new("x.o", object, &known).map_err(|refusal| refusal.code)?;
+        let (function, _) = side.atoms.iter().next().unwrap();
+        Ok(side.entries.of(function).iter().map(|entry| entry.end - entry.start).collect())
+    }
+
+    #[test]
+    fn entries_fill_their_section() {
+        assert_eq!(sizes(&object(".smp_locks", 8, &[0, 4])), Ok(vec![4, 4]));
+        assert_eq!(sizes(&object(".smp_locks", 4, &[0])), Ok(vec![4]));
+        assert_eq!(sizes(&object("__jump_table", 48, &[0, 8, 16, 24, 32, 40])), Ok(vec![24, 24]));
+        assert_eq!(sizes(&object(".parainstructions", 28, &[0, 16])), Ok(vec![16, 12]));
+        for misshapen in [
+            object(".smp_locks", 9, &[0, 4]),
+            object(".smp_locks", 12, &[0, 4]),
+            object(".smp_locks", 12, &[0, 8]),
+            object(".smp_locks", 8, &[4]),
+            object("__jump_table", 32, &[0, 4, 8, 16, 20]),
+            object("__jump_table", 30, &[0, 4, 8, 16, 20, 24]),
+            object("__ex_table", 20, &[0, 4, 12, 16]),
+            object("__ex_table", 24, &[0, 4, 16, 20]),
+            object(".orc_unwind_ip", 8, &[0, 4]),
+        ] {
+            assert_eq!(
+                sizes(&misshapen),
+                Err(Code::UnsupportedSection),
+                "{:?}",
+                misshapen.sections[1]
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_are_the_objects_where_it_shows_them() {
+        let jumps = object("__jump_table", 32, &[0, 4, 8, 16, 20, 24]);
+        assert_eq!(given(&jumps, Some((record_sizes::JUMPS, 24))), Ok(vec![16, 16]));
+        let old = object("__ex_table", 16, &[0, 4, 8, 12]);
+        assert_eq!(given(&old, Some((record_sizes::EXCEPTIONS, 8))), Ok(vec![8, 8]));
+    }
+
+    #[test]
+    fn parallel_records_belong_to_entries() {
+        let with = |bytes: usize| {
+            let mut object = object(".orc_unwind_ip", 8, &[0, 4]);
+            let mut records = Section::progbits(".orc_unwind", ALLOC, 2);
+            records.data = (0..bytes as u8).collect();
+            records.size = bytes as u64;
+            object.add_section(records);
+            object
+        };
+        let known = RecordSizes::default();
+        let object = with(12);
+        let side = Side::new("x.o", &object, &known).unwrap();
+        let (function, _) = side.atoms.iter().next().unwrap();
+        let found: Vec<_> = side.entries.of(function).iter().map(|e| e.beside.clone()).collect();
+        assert_eq!(found, [Some((SectionId(2), 0..6)), Some((SectionId(2), 6..12))]);
+        assert_eq!(sizes(&with(9)), Err(Code::UnsupportedSection));
+    }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Case {
     /// Section and size; `None` for any size but 0.
     pub(crate) sections: Vec<(String, Option<u64>)>,
     pub(crate) texts: Vec<(String, bool)>,
+    /// Words of each warning.
+    pub(crate) warnings: Vec<String>,
     pub(crate) runs: Vec<WantedRun>,
     /// What leads there, and what may still run when the patch is disabled. `None`: not asked for.
     pub(crate) outlives: Option<Vec<(String, String)>>,
@@ -158,6 +160,7 @@ fn read(path: &Path, family: Family) -> Result<Case, String> {
             "lacks" => case.sections.extend(words().map(|section| (section, Some(0)))),
             "text" => case.texts.push((value.to_owned(), true)),
             "no-text" => case.texts.push((value.to_owned(), false)),
+            "warns" => case.warnings.push(value.to_owned()),
             "run" => case.runs.push(run(value)?),
             "outlives" => {
                 let all = case.outlives.get_or_insert_default();

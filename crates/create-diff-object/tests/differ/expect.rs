@@ -2,6 +2,7 @@
 
 use create_diff_object::Difference;
 use create_diff_object::compare_objects;
+use create_diff_object::notices::Notice;
 use create_diff_object::outlive::Outliving;
 use kpatch_refusal::Refusals;
 use libtest_mimic::Failed;
@@ -73,7 +74,10 @@ pub(crate) fn answer(case: &Case, pair: &Pair) -> Result<(), Failed> {
     }
     let kernel = Kernel { case, original: &pair.original };
     let object = match difference.emit(&kernel) {
-        Ok(emitted) => emitted.object,
+        Ok(emitted) => {
+            warned(case, &difference, &emitted.notices)?;
+            emitted.object
+        }
         Err(refusals) => return Ok(refused(case, refusals)?),
     };
     if !case.refusals.is_empty() {
@@ -84,6 +88,18 @@ pub(crate) fn answer(case: &Case, pair: &Pair) -> Result<(), Failed> {
     emitted::names_patched_functions(&object, &functions(&difference))?;
     emitted_as_expected(case, &Emitted::new(&object))?;
     Ok(run::calls(case, pair, &object)?)
+}
+
+/// Each warning has been expected, and the other way round.
+fn warned(case: &Case, difference: &Difference<'_>, emitted: &[Notice]) -> Result<(), String> {
+    if case.warnings.is_empty() {
+        return Ok(());
+    }
+    let notices = difference.notices();
+    let found: Vec<String> = notices.iter().chain(emitted).map(Notice::to_string).collect();
+    let said = |wanted: &String| found.iter().any(|notice| notice.contains(wanted.as_str()));
+    let all = case.warnings.iter().all(said) && found.len() == case.warnings.len();
+    if all { Ok(()) } else { Err(format!("warned {found:?}, expected {:?}", case.warnings)) }
 }
 
 fn refused(case: &Case, Refusals(refusals): Refusals) -> Result<(), String> {

@@ -23,6 +23,7 @@
 //! - `//@ holds: section 24` – the emitted object has that many bytes in sections of this name, and
 //!   `//@ lacks: section` that it has none. `*` as number: any but none.
 //! - `//@ text: words` – the emitted object holds that string, and `//@ no-text: words` does not.
+//! - `//@ warns: words` – a warning says so. If a case has any such directive, it lists all warnings.
 //! - `//@ run: f(1, 2) = 3` – the new `f`, linked with the original object as its kernel and called,
 //!   returns that.
 //! - `//@ outlives: f -> g` – `f` leads to `g` (a new function, a cold part), which may still run when the

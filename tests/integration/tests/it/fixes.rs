@@ -40,8 +40,6 @@ const REFUSED: &[(&str, Code)] = &[
     ("drivers_acpi_acpica_nsxfname", Code::SymbolNotUnique),
     // It changes `__init` code alone.
     ("fs_netfs_main", Code::InitChanged),
-    // It has a tracepoint whose key is in the patched module.
-    ("fs_smb_client_smb2misc", Code::ModuleOwnedKey),
     // The changed functions are `inline`, which the kernel makes `notrace`, and not inlined.
     ("net_netfilter_ipvs_ip_vs_sync", Code::NoFtraceEntry),
     ("security_selinux_avc", Code::NoFtraceEntry),

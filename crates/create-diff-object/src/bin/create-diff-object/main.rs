@@ -14,6 +14,7 @@ use clap::Parser;
 use create_diff_object::Difference;
 use create_diff_object::Examined;
 use create_diff_object::parent::ParentSymbols;
+use create_diff_object::record_sizes::RecordSizes;
 use kpatch_elf::ObjectFile;
 use kpatch_elf::ReadError;
 use kpatch_refusal::Code;
@@ -54,7 +55,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let name = name.to_string_lossy();
     let original = read(&name, &arguments.original)?;
     let patched = read(&name, &arguments.patched)?;
-    let examined = create_diff_object::examine_objects(&name, &original, &patched)?;
+    let sizes = RecordSizes::from_variables(|name| std::env::var(name).ok());
+    let sizes = sizes.map_err(anyhow::Error::msg)?;
+    let examined = create_diff_object::examine_objects_with(&name, &original, &patched, &sizes)?;
     let Examined { difference, refusals } = examined;
     if arguments.debug {
         let details = difference.details();
