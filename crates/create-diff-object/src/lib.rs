@@ -146,6 +146,14 @@ impl Difference<'_> {
         names
     }
 
+    /// Why each changed function counts as changed, by name of the function.
+    pub fn reasons(&self) -> Vec<(&str, &compare::Reason)> {
+        let changed = self.selection.changed.iter();
+        let mut reasons: Vec<_> = changed.map(|(id, r)| (self.patched.name(*id), r)).collect();
+        reasons.sort_unstable_by_key(|(name, _)| *name);
+        reasons
+    }
+
     /// Names of the functions that the kernel does not have, by name.
     pub fn new_functions(&self) -> Vec<&str> {
         let mut names: Vec<&str> =
