@@ -285,6 +285,19 @@ static TABLES_BY_NAME: LazyLock<Patterns<&'static Table>> =
 static DATA_BY_NAME: LazyLock<Patterns<()>> =
     LazyLock::new(|| DATA.iter().map(|pattern| (*pattern, ())).collect());
 
+/// Where each object of a data section holds the line of its place in the source: the bytes, and a mask
+/// for the 64 bits from the first one.
+///
+/// Sources: `struct _ddebug` (`include/linux/dynamic_debug.h`: 18 bits behind four pointers),
+/// `struct codetag` (`include/linux/codetag.h`).
+pub fn line_field(section: &str) -> Option<(std::ops::Range<usize>, u64)> {
+    match section {
+        "__dyndbg" | "__verbose" => Some((32..36, (1 << 18) - 1)),
+        "alloc_tags" => Some((4..8, u64::from(u32::MAX))),
+        _ => None,
+    }
+}
+
 /// What `section` is to the differ.
 pub fn classify(section: &Section) -> Class {
     let name = section.name.as_str();

@@ -1,12 +1,18 @@
 //! Decides whether two pieces mean the same: equal bytes outside relocated fields, and references that
-//! mean the same. Where code lies, how symbols are numbered and in which order strings come does not
-//! count.
+//! mean the same. Where code lies, how it is aligned, how symbols are numbered and in which order
+//! strings come does not count, nor does a line number ([`line`]).
+//!
+//! Nearly all code is equal byte by byte, and is not decoded again; what is not goes to [`code`].
 
+mod callee;
+mod code;
+mod line;
 mod reason;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use kpatch_elf::RelocationKind;
 use kpatch_elf::Section;
@@ -23,6 +29,10 @@ use crate::sections::BUG_TABLE;
 use crate::side::Side;
 use crate::tables::Entry;
 
+use code::Alignment;
+use code::Mismatch;
+use line::LineNumbers;
+
 pub use reason::Reason;
 pub use reason::What;
 
@@ -34,9 +44,16 @@ pub struct Comparison<'a> {
     correlation: &'a Correlation,
     /// Names of sections whose differences do not count.
     ignored: &'a BTreeSet<String>,
+    lines: LineNumbers<'a>,
     /// Results for nameless pieces. A pair under comparison counts as equal: a cycle adds nothing.
     content: RefCell<HashMap<(AtomId, AtomId), bool>>,
+    /// Pairs that were found equal, in that order, while others were under comparison.
+    found_equal: RefCell<Vec<(AtomId, AtomId)>>,
+    /// Code that references lead into.
+    alignments: RefCell<HashMap<(AtomId, AtomId), Rc<Aligned>>>,
 }
+
+type Aligned = Result<Alignment, Mismatch>;
 
 impl<'a> Comparison<'a> {
     /// A comparison of two sides whose named pieces are matched; what sections of the names `ignored`
@@ -47,56 +64,140 @@ impl<'a> Comparison<'a> {
         correlation: &'a Correlation,
         ignored: &'a BTreeSet<String>,
     ) -> Self {
-        Comparison { original, patched, correlation, ignored, content: RefCell::default() }
+        Comparison {
+            original,
+            patched,
+            correlation,
+            ignored,
+            lines: LineNumbers::new(original, patched),
+            content: RefCell::default(),
+            found_equal: RefCell::default(),
+            alignments: RefCell::default(),
+        }
     }
 
     /// The first difference between two pieces, their special entries included; `None` if they mean
     /// the same.
     pub fn difference(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
         let (o, p) = (&self.original.atoms[original], &self.patched.atoms[patched]);
-        let sections = (self.original.section(original), self.patched.section(patched));
-        if self.ignored.contains(&sections.1.name) {
+        if self.ignored.contains(&self.patched.section(patched).name) {
             return None;
         }
+        let is_code = |kind| matches!(kind, AtomKind::Function | AtomKind::Fragment);
+        let alignment = if is_code(p.kind) && is_code(o.kind) {
+            self.align(original, patched)
+        } else {
+            if let Some(reason) = self.other_data(original, patched) {
+                return Some(reason);
+            }
+            Ok(Alignment::Identity)
+        };
+        let alignment = match &alignment {
+            Ok(alignment) => alignment,
+            Err(Mismatch { what, original, patched }) => {
+                let (original, patched) = (Some(*original), Some(*patched));
+                return Some(Reason { what: what.clone(), original, patched });
+            }
+        };
+        self.other_reference(original, patched, alignment)
+            .or_else(|| self.other_entry(original, patched, alignment))
+    }
+
+    /// A difference of what data holds, references left aside.
+    fn other_data(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
+        let (o, p) = (&self.original.atoms[original], &self.patched.atoms[patched]);
+        let sections = (self.original.section(original), self.patched.section(patched));
         if p.kind == AtomKind::Data && is_other_memory(sections.0, sections.1) {
             return Some(Reason::whole(What::Memory));
         }
-        if o.end - o.start != p.end - p.start || o.origin - o.start != p.origin - p.start {
+        let (old, new) = (self.original.bytes(original), self.patched.bytes(patched));
+        if o.end - o.start != p.end - p.start || old.len() != new.len() {
             return Some(Reason::whole(What::Size));
         }
-        let offset = |at: usize| at as i64 - (o.origin - o.start) as i64;
+        let at = old.iter().zip(new).position(|(a, b)| a != b)?;
+        let is_line = self.lines.is_all_that_differs((original, old), (patched, new));
+        (!is_line).then(|| Reason::at(What::Bytes, at as i64 - (o.origin - o.start) as i64))
+    }
 
-        let (o_bytes, p_bytes) = (self.original.bytes(original), self.patched.bytes(patched));
-        if o_bytes.len() != p_bytes.len() {
-            return Some(Reason::whole(What::Size));
+    /// Which place of two pieces of code is which, if their instructions are the same.
+    fn align(&self, original: AtomId, patched: AtomId) -> Aligned {
+        let (o, p) = (&self.original.atoms[original], &self.patched.atoms[patched]);
+        if o.origin - o.start == p.origin - p.start
+            && self.original.bytes(original) == self.patched.bytes(patched)
+        {
+            return Ok(Alignment::Identity);
         }
-        if let Some(at) = o_bytes.iter().zip(p_bytes).position(|(a, b)| a != b) {
-            let what = match p.kind {
-                AtomKind::Function | AtomKind::Fragment => What::Instruction,
-                _ => What::Bytes,
-            };
-            return Some(Reason::at(what, offset(at)));
+        code::align((self.original, original), (self.patched, patched), &|o, p, index| {
+            self.lines.is_line(o, p, index)
+        })
+    }
+
+    /// Whether a place in one piece of code is that place in another. The first byte always is.
+    fn is_same_place(&self, (o, a): (AtomId, i64), (p, b): (AtomId, i64)) -> bool {
+        if a == 0 && b == 0 {
+            return true;
         }
-        let o_refs = self.original.references(original);
-        let p_refs = self.patched.references(patched);
-        if let Some(at) = self.first_other_reference((o_refs, o.start), (p_refs, p.start)) {
-            return Some(match at {
-                Some(at) => Reason::at(What::Reference, offset(at as usize)),
-                None => Reason::whole(What::References),
-            });
-        }
-        self.other_entry(original, patched)
+        let known = self.alignments.borrow().get(&(o, p)).cloned();
+        let alignment = known.unwrap_or_else(|| {
+            let alignment = Rc::new(self.align(o, p));
+            self.alignments.borrow_mut().insert((o, p), Rc::clone(&alignment));
+            alignment
+        });
+        alignment.as_ref().as_ref().is_ok_and(|alignment| alignment.is_same_place(a, b))
     }
 
     /// Whether two pieces have the same content.
     pub fn same_content(&self, original: AtomId, patched: AtomId) -> bool {
-        if let Some(known) = self.content.borrow().get(&(original, patched)) {
+        let pair = (original, patched);
+        if let Some(known) = self.content.borrow().get(&pair) {
             return *known;
         }
-        self.content.borrow_mut().insert((original, patched), true);
+        let before = self.found_equal.borrow().len();
+        self.content.borrow_mut().insert(pair, true);
+        self.found_equal.borrow_mut().push(pair);
         let same = self.difference(original, patched).is_none();
-        self.content.borrow_mut().insert((original, patched), same);
+        if !same {
+            // What was found equal since may be so only if this pair is.
+            let mut content = self.content.borrow_mut();
+            for pair in self.found_equal.borrow_mut().drain(before..) {
+                content.remove(&pair);
+            }
+            content.insert(pair, false);
+        }
         same
+    }
+
+    /// The first reference that means something else, or is in another place.
+    fn other_reference(
+        &self,
+        original: AtomId,
+        patched: AtomId,
+        alignment: &Alignment,
+    ) -> Option<Reason> {
+        let (o, p) = (&self.original.atoms[original], &self.patched.atoms[patched]);
+        let (old, new) = (self.original.references(original), self.patched.references(patched));
+        let at = |reference: &Reference, origin: u64| reference.offset as i64 - origin as i64;
+        // The fields of branches may have other sizes.
+        let end = |reference: &Reference, origin| at(reference, origin) - reference.bias;
+        for (a, b) in old.iter().zip(new) {
+            let in_same_place = match (a.branch, b.branch) {
+                (true, true) => alignment.is_same_place(end(a, o.origin), end(b, p.origin)),
+                (false, false) => {
+                    alignment.is_same_place(at(a, o.origin), at(b, p.origin))
+                        && same_kind(a.kind, b.kind)
+                        && a.bias == b.bias
+                }
+                _ => false,
+            };
+            if !in_same_place || !self.same_target((a.target, a.delta), (b.target, b.delta)) {
+                let (original, patched) = (Some(at(a, o.origin)), Some(at(b, p.origin)));
+                return Some(Reason { what: What::Reference, original, patched });
+            }
+        }
+        let original = old.get(new.len()).map(|reference| at(reference, o.origin));
+        let patched = new.get(old.len()).map(|reference| at(reference, p.origin));
+        let differ = original.is_some() || patched.is_some();
+        differ.then_some(Reason { what: What::References, original, patched })
     }
 
     /// `Some(offset)` of the first reference that means something else (`None` inside if only their
@@ -135,27 +236,30 @@ impl<'a> Comparison<'a> {
     }
 
     fn same_atom(&self, (o, a): (AtomId, i64), (p, b): (AtomId, i64)) -> bool {
+        let kinds = (self.original.atoms[o].kind, self.patched.atoms[p].kind);
+        let is_code = |kind| matches!(kind, AtomKind::Function | AtomKind::Fragment);
+        let same_place = || match is_code(kinds.0) && is_code(kinds.1) {
+            true => self.is_same_place((o, a), (p, b)),
+            false => a == b,
+        };
         if let Some(match_) = self.correlation.patched_of(o) {
-            return match_ == p && a == b;
+            return match_ == p && same_place();
         }
         if self.correlation.original_of(p).is_some() {
             return false;
         }
-        let kinds = (self.original.atoms[o].kind, self.patched.atoms[p].kind);
         match kinds {
             // A reference into the middle of a string means the rest of it.
             (AtomKind::String, AtomKind::String) => {
-                let rest = |side: &Side<'a>, atom, at: i64| {
-                    usize::try_from(at)
-                        .ok()
-                        .and_then(|at| side.bytes(atom).get(at..).map(<[u8]>::to_vec))
-                };
-                let rests = (rest(self.original, o, a), rest(self.patched, p, b));
-                rests.0.is_some() && rests.0 == rests.1
+                let rest = |bytes: &'a [u8], at: i64| bytes.get(usize::try_from(at).ok()?..);
+                match (rest(self.original.bytes(o), a), rest(self.patched.bytes(p), b)) {
+                    (Some(old), Some(new)) => line::is_same_text(old, new),
+                    _ => false,
+                }
             }
             (AtomKind::Function, _) | (_, AtomKind::Function) => false,
             (AtomKind::Anonymous, AtomKind::Anonymous) => a == b && self.same_run(o, p),
-            _ => a == b && self.may_stand_for(o, p) && self.same_content(o, p),
+            _ => same_place() && self.may_stand_for(o, p) && self.same_content(o, p),
         }
     }
 
@@ -187,7 +291,12 @@ impl<'a> Comparison<'a> {
     }
 
     /// The first entry of a special section that only one of the two has.
-    fn other_entry(&self, original: AtomId, patched: AtomId) -> Option<Reason> {
+    fn other_entry(
+        &self,
+        original: AtomId,
+        patched: AtomId,
+        alignment: &Alignment,
+    ) -> Option<Reason> {
         let counted = |side: &Side<'a>, entry: &&Entry| {
             !entry.table.follows_code && !self.ignored.contains(&side.object[entry.section].name)
         };
@@ -199,7 +308,7 @@ impl<'a> Comparison<'a> {
         for (o, p) in o_entries.iter().zip(&p_entries) {
             let section = name(self.original, o);
             let same = section == name(self.patched, p)
-                && o.at == p.at
+                && alignment.is_same_place(o.at, p.at)
                 && entry_bytes(self.original, o) == entry_bytes(self.patched, p)
                 && self
                     .first_other_reference(

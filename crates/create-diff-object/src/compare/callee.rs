@@ -1,0 +1,172 @@
+//! Tells a line number from what it is an argument of, where no debug information says it: a function
+//! that is known to take a line there, or the name of the source file in the argument before.
+
+use iced_x86::FlowControl;
+use iced_x86::InstructionInfoFactory;
+use iced_x86::Mnemonic;
+use iced_x86::OpAccess;
+use iced_x86::OpKind;
+use iced_x86::Register;
+
+use super::code::Step;
+use super::code::Steps;
+
+use crate::atoms::AtomKind;
+use crate::references;
+use crate::references::Target;
+
+/// Registers of the first integer arguments (System V ABI for x86-64).
+const ARGUMENTS: [Register; 6] =
+    [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
+
+/// How many instructions lie at most between an argument and its call.
+const FARTHEST_CALL: usize = 24;
+
+/// Functions of the kernel that take `__LINE__`, and in which argument, from 0.
+///
+/// Sources (Linux 6.12): `include/linux/{kernel,lockdep,jbd2}.h`, `include/asm-generic/bug.h`,
+/// `include/acpi/acpixf.h`, `drivers/acpi/acpica/acdebug.h`, `fs/btrfs/{messages,transaction}.h`,
+/// `fs/ext4/{ext4,ext4_jbd2}.h`, `fs/xfs/xfs_{message,error}.h`; `___might_sleep` is that of kernels
+/// before 5.17.
+const TAKES_LINE: &[(&str, usize)] = &[
+    ("__might_sleep", 1),
+    ("___might_sleep", 1),
+    ("__might_resched", 1),
+    ("__might_fault", 1),
+    ("__cant_sleep", 1),
+    ("__cant_migrate", 1),
+    ("lockdep_rcu_suspicious", 1),
+    ("warn_slowpath_fmt", 1),
+    ("warn_slowpath_null", 1),
+    ("warn_slowpath_fmt_taint", 1),
+    ("__jbd2_debug", 3),
+    ("acpi_error", 1),
+    ("acpi_warning", 1),
+    ("acpi_info", 1),
+    ("acpi_exception", 1),
+    ("acpi_bios_error", 1),
+    ("acpi_bios_warning", 1),
+    ("acpi_bios_exception", 1),
+    ("acpi_debug_print", 1),
+    ("acpi_debug_print_raw", 1),
+    ("__btrfs_abort_transaction", 2),
+    ("__btrfs_handle_fs_error", 2),
+    ("__btrfs_std_error", 2),
+    ("__btrfs_panic", 2),
+    ("__ext4_error", 2),
+    ("__ext4_error_inode", 2),
+    ("__ext4_error_file", 2),
+    ("__ext4_std_error", 2),
+    ("__ext4_warning", 2),
+    ("__ext4_warning_inode", 2),
+    ("__ext4_grp_locked_error", 1),
+    ("__ext4_journal_start_sb", 2),
+    ("__ext4_journal_stop", 1),
+    ("__ext4_journal_get_write_access", 1),
+    ("__ext4_journal_get_create_access", 1),
+    ("__ext4_forget", 1),
+    ("__ext4_handle_dirty_metadata", 1),
+    ("assfail", 3),
+    ("asswarn", 3),
+];
+
+/// Whether the immediate of the instruction of that index is a line number by its use.
+pub(super) fn is_line_argument(steps: &Steps<'_>, index: usize) -> bool {
+    let Some(step) = steps.list.get(index) else { return false };
+    let Some(argument) = argument(step) else { return false };
+    let Some(path) = way_to_call(steps, index, ARGUMENTS[argument]) else { return false };
+    let callee = path.last().and_then(|call| symbol(steps, &steps.list[*call]));
+    if callee.is_some_and(|name| TAKES_LINE.contains(&(name, argument))) {
+        return true;
+    }
+    argument > 0 && is_file_name(steps, index, &path, ARGUMENTS[argument - 1])
+}
+
+/// The number of the argument that an instruction loads with an immediate.
+fn argument(step: &Step<'_>) -> Option<usize> {
+    let instruction = &step.instruction;
+    let loads =
+        instruction.mnemonic() == Mnemonic::Mov && instruction.op0_kind() == OpKind::Register;
+    let register = loads.then(|| instruction.op0_register().full_register())?;
+    ARGUMENTS.iter().position(|argument| *argument == register)
+}
+
+/// The instructions from behind that of `index` to the next call, if they are run through one after the
+/// other and leave `register` alone.
+fn way_to_call(steps: &Steps<'_>, index: usize, register: Register) -> Option<Vec<usize>> {
+    let mut info = InstructionInfoFactory::new();
+    let mut path = Vec::new();
+    let mut at = index + 1;
+    while path.len() < FARTHEST_CALL {
+        let step = steps.list.get(at)?;
+        path.push(at);
+        let is_direct = references::is_near_branch(&step.instruction);
+        match step.instruction.flow_control() {
+            FlowControl::Call => return is_direct.then_some(path),
+            FlowControl::UnconditionalBranch if is_direct => {
+                if symbol(steps, step).is_some() {
+                    return Some(path);
+                }
+                let target = step.instruction.near_branch_target();
+                at = steps.list.binary_search_by_key(&target, |step| step.start).ok()?;
+                continue;
+            }
+            FlowControl::Next => {}
+            _ => return None,
+        }
+        if writes(&mut info, step, register) {
+            return None;
+        }
+        at += 1;
+    }
+    None
+}
+
+fn writes(info: &mut InstructionInfoFactory, step: &Step<'_>, register: Register) -> bool {
+    info.info(&step.instruction).used_registers().iter().any(|used| {
+        used.register().full_register() == register
+            && !matches!(used.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::None)
+    })
+}
+
+/// The name of the function that a branch with relocation goes to.
+fn symbol<'a>(steps: &Steps<'a>, step: &Step<'_>) -> Option<&'a str> {
+    let section = steps.side.atoms[steps.atom].section;
+    let reference = steps.side.references_in(section, step.start..step.end).first()?;
+    match reference.target {
+        Target::Extern(symbol) => Some(steps.side.object[symbol].name.as_str()),
+        Target::Atom(atom) if atom != steps.atom => Some(steps.side.name(atom)),
+        _ => None,
+    }
+}
+
+/// Whether `register` is loaded with the name of a source file for the call at the end of `path`.
+fn is_file_name(steps: &Steps<'_>, index: usize, path: &[usize], register: Register) -> bool {
+    let mut info = InstructionInfoFactory::new();
+    let before = (0..index)
+        .rev()
+        .take(FARTHEST_CALL)
+        .take_while(|at| steps.list[*at].instruction.flow_control() == FlowControl::Next);
+    let on_the_way = path.split_last().map_or(&[][..], |(_, way)| way);
+    let loads = on_the_way.iter().rev().copied().chain(before);
+    let load = loads.map(|at| &steps.list[at]).find(|step| writes(&mut info, step, register));
+    load.is_some_and(|step| {
+        matches!(step.instruction.mnemonic(), Mnemonic::Mov | Mnemonic::Lea)
+            && string(steps, step)
+                .is_some_and(|text| text.ends_with(b".c") || text.ends_with(b".h"))
+    })
+}
+
+/// The string whose address an instruction loads.
+fn string<'a>(steps: &Steps<'a>, step: &Step<'_>) -> Option<&'a [u8]> {
+    let section = steps.side.atoms[steps.atom].section;
+    let reference = steps.side.references_in(section, step.start..step.end).first()?;
+    let Target::Atom(atom) = reference.target else { return None };
+    let is_address = step.instruction.mnemonic() == Mnemonic::Lea
+        || step.instruction.op1_kind() != OpKind::Memory;
+    if !is_address || steps.side.atoms[atom].kind != AtomKind::String {
+        return None;
+    }
+    let text = steps.side.bytes(atom).get(usize::try_from(reference.delta).ok()?..)?;
+    text.split(|byte| *byte == 0).next()
+}

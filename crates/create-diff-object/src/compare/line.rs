@@ -1,0 +1,115 @@
+//! Tells line numbers from other numbers: `__LINE__` is in the arguments of messages and in data beside
+//! them, and moves with every line above it. Without a change of what the code does, nobody wants it in
+//! a patch.
+//!
+//! Bias: a number counts as a line only on evidence: the row of the debug information for its own
+//! instruction, which must have moved as far; a function that is known to take a line; the name of the
+//! source file in the argument before. What could be a line is not one for that.
+
+use std::cell::OnceCell;
+
+use super::callee;
+use super::code::Steps;
+
+use crate::atoms::AtomId;
+use crate::lines::rows::Rows;
+use crate::sections;
+use crate::side::Side;
+
+/// Farthest that `__LINE__` is behind the line of its statement: in a macro call of several lines it is
+/// the last one.
+const LONGEST_STATEMENT: i64 = 32;
+
+/// The largest number that counts as a line.
+const LAST_LINE: u64 = 1 << 18;
+
+/// What is known of the lines of two objects.
+#[derive(Debug)]
+pub(super) struct LineNumbers<'a> {
+    original: &'a Side<'a>,
+    patched: &'a Side<'a>,
+    /// Rows of both, read when a number first differs.
+    rows: OnceCell<(Rows, Rows)>,
+}
+
+impl<'a> LineNumbers<'a> {
+    pub(super) fn new(original: &'a Side<'a>, patched: &'a Side<'a>) -> Self {
+        LineNumbers { original, patched, rows: OnceCell::new() }
+    }
+
+    /// Whether two values of an immediate operand, in the instruction of that index, are line numbers.
+    pub(super) fn is_line(
+        &self,
+        (o, old): (&Steps<'_>, u64),
+        (p, new): (&Steps<'_>, u64),
+        index: usize,
+    ) -> bool {
+        if !(1..LAST_LINE).contains(&old) || !(1..LAST_LINE).contains(&new) {
+            return false;
+        }
+        self.is_line_of_row((o, old), (p, new), index)
+            || callee::is_line_argument(o, index) && callee::is_line_argument(p, index)
+    }
+
+    /// Whether both values are as far behind the line of their instruction.
+    fn is_line_of_row(
+        &self,
+        (o, old): (&Steps<'_>, u64),
+        (p, new): (&Steps<'_>, u64),
+        index: usize,
+    ) -> bool {
+        let read = || (Rows::read(self.original.object), Rows::read(self.patched.object));
+        let (o_rows, p_rows) = self.rows.get_or_init(read);
+        let at = |steps: &Steps<'_>| {
+            Some((steps.side.atoms[steps.atom].section, steps.list.get(index)?.start))
+        };
+        let o_row = at(o).and_then(|(section, offset)| o_rows.at(section, offset));
+        let p_row = at(p).and_then(|(section, offset)| p_rows.at(section, offset));
+        let (Some(a), Some(b)) = (o_row, p_row) else { return false };
+        let behind = old as i64 - i64::from(a.line);
+        file_name(a.file) == file_name(b.file)
+            && behind == new as i64 - i64::from(b.line)
+            && (0..=LONGEST_STATEMENT).contains(&behind)
+    }
+
+    /// Whether two pieces of data of one size differ in nothing but a field that holds a line.
+    pub(super) fn is_all_that_differs(
+        &self,
+        (o, old): (AtomId, &[u8]),
+        (p, new): (AtomId, &[u8]),
+    ) -> bool {
+        let sections = (self.original.section(o), self.patched.section(p));
+        let Some((field, mask)) = sections::line_field(&sections.0.name) else { return false };
+        let without = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            for (at, mask) in field.clone().zip(mask.to_le_bytes()) {
+                bytes.get_mut(at).into_iter().for_each(|byte| *byte &= !mask);
+            }
+            bytes
+        };
+        sections.0.name == sections.1.name && without(old) == without(new)
+    }
+}
+
+/// Whether two texts are equal but for the lines in places of the source that they name
+/// (`fs/dcache.c:1234`): `FILE_LINE` of `include/linux/stringify.h`, in the messages of FORTIFY_SOURCE.
+pub(super) fn is_same_text(original: &[u8], patched: &[u8]) -> bool {
+    original == patched || without_lines(original) == without_lines(patched)
+}
+
+fn without_lines(text: &[u8]) -> Vec<u8> {
+    let mut result: Vec<u8> = Vec::with_capacity(text.len());
+    for byte in text {
+        let is_line =
+            byte.is_ascii_digit() && [b".c:", b".h:"].iter().any(|e| result.ends_with(*e));
+        if !is_line {
+            result.push(*byte);
+        }
+    }
+    result
+}
+
+/// The last part of a path: trees lie where they like.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
