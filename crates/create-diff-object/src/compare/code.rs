@@ -188,7 +188,8 @@ fn without_padding<'a>(side: &Side<'_>, atom: AtomId, steps: Vec<Step<'a>>) -> V
     let targets: HashSet<u64> =
         steps.iter().filter_map(|step| step.local_target(side, atom)).collect();
     let entries = side.entries.of(atom).iter();
-    let kept = entries.filter(|e| e.table.policy != Policy::Drop && !e.table.at_end);
+    let kept = entries
+        .filter(|e| e.table.policy != Policy::Drop && !e.table.at_end && !e.table.follows_code);
     let pinned: HashSet<u64> = kept.map(|e| piece.origin.wrapping_add_signed(e.at)).collect();
     let align = side.section(atom).align.max(1);
 
