@@ -4,12 +4,13 @@
 # KPATCH_CACHE      where kernels and prepared object directories go (~/.cache/kpatch)
 # CARGO_TARGET_DIR  where cargo builds (target)
 
-.PHONY: help setup fetch-kernel demo test bench
+.PHONY: help setup fetch-kernel demo test bench self-diff
 
 help:
 	@echo 'make demo          from a patch to a live-patched stock kernel in QEMU'
 	@echo 'make test          all tests: format, lints, unit tests, tests in QEMU'
 	@echo 'make bench         how long the differ and a one-line patch take, by phase'
+	@echo 'make self-diff     500 objects of the kernel against themselves, with all lines moved'
 	@echo 'make setup         install what is missing (apt; needs root or sudo)'
 	@echo 'make fetch-kernel  unpack a stock Debian kernel into the cache'
 
@@ -28,3 +29,6 @@ test:
 bench: fetch-kernel
 	@scripts/bench-differ.sh
 	@scripts/bench.sh
+
+self-diff: fetch-kernel
+	@scripts/self-diff.sh

@@ -13,5 +13,6 @@ pub mod kernel;
 pub mod modules;
 pub mod mutate;
 pub mod qemu;
+pub mod self_diff;
 pub mod serial;
 pub mod tree;

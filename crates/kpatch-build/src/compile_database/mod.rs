@@ -128,6 +128,11 @@ impl CompileDatabase {
         Ok(units.into_values().collect())
     }
 
+    /// The C files that are compiled as main files, by name.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.store.sources()
+    }
+
     /// How many translation units there are.
     pub fn len(&self) -> usize {
         self.store.len()

@@ -93,6 +93,10 @@ impl Store {
         self.units.values().map(Vec::len).sum()
     }
 
+    pub(super) fn sources(&self) -> impl Iterator<Item = &str> {
+        self.units.keys().map(String::as_str)
+    }
+
     pub(super) fn includers(&self, source: &str) -> &[String] {
         self.includers.get(source).map_or(&[], Vec::as_slice)
     }

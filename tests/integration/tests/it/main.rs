@@ -4,6 +4,7 @@
 //! - `vm::control::…`: the harness itself must see what goes wrong in a guest;
 //! - `fixes::<patch>`: real changes of the stable series, on the kernel that they are for;
 //! - `refuse::<case>`, `build::<case>`: the tool's answer, without a boot;
+//! - `self_diff::…`: the differ on a sample of the kernel against itself, with all lines moved;
 //! - `trap::…`: what must not happen to the user's source tree.
 //!
 //! Builds and boots that the chosen tests need run first, two at a time; the tests then look at
@@ -12,6 +13,7 @@
 
 mod control;
 mod fixes;
+mod self_diff;
 mod setup;
 mod suite;
 mod tool;
@@ -77,6 +79,7 @@ fn all_tests() -> anyhow::Result<Vec<Test>> {
     tests.extend(tool::tests("build")?);
     tests.extend(tool::tests("refuse")?);
     tests.extend(traps::tests());
+    tests.extend(self_diff::tests());
     tests.extend(fixes::tests()?);
     Ok(tests)
 }
