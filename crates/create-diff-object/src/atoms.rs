@@ -281,8 +281,9 @@ fn fill_gaps(
     let size = section.size;
     for mut atom in named {
         atom.end = atom.end.min(size.max(atom.start));
-        if !is_padding(section, at, atom.start, referenced) {
-            gap(at, atom.start, &mut pieces);
+        let next = atom.start.min(size);
+        if !is_padding(section, at, next, referenced) {
+            gap(at, next, &mut pieces);
         }
         at = atom.end;
         pieces.push(atom);

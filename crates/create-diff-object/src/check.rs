@@ -223,6 +223,16 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
             "patch a caller in place of the function",
         ));
     }
+    if side.ends_wrongly(atom) {
+        refusals.push(pair.refusal(
+            Code::UnsupportedObject,
+            atom,
+            format!(
+                "{what}, or a special entry of it, ends outside its section or in a relocated field"
+            ),
+            "the size of the symbol is not what a compiler makes",
+        ));
+    }
     for entry in side.entries.of(atom) {
         if let Policy::Refuse(code) = entry.table.policy {
             let section = &side.object[entry.section].name;

@@ -116,6 +116,21 @@ impl<'a> Side<'a> {
         references
     }
 
+    /// Whether an atom, or a kept entry of a special section that goes with it, ends outside its section
+    /// or inside the field of a reference: the size of a symbol may be wrong.
+    pub fn ends_wrongly(&self, atom: AtomId) -> bool {
+        let cuts = |section, range: Range<u64>| {
+            let mut references = self.references_in(section, range.clone()).iter().rev().take(8);
+            references.any(|r| r.offset + r.kind.width().unwrap_or(0) as u64 > range.end)
+        };
+        let &atoms::Atom { section, start, end, .. } = &self.atoms[atom];
+        let entries = self.entries.of(atom).iter();
+        let mut kept = entries.filter(|entry| entry.table.policy == Policy::Keep);
+        end > self.object[section].size
+            || cuts(section, start..end)
+            || kept.any(|entry| cuts(entry.section, entry.start..entry.end))
+    }
+
     /// Whether something in an atom does not decode as an instruction.
     pub fn has_invalid_code(&self, atom: AtomId) -> bool {
         let &atoms::Atom { section, start, end, .. } = &self.atoms[atom];

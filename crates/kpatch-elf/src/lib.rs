@@ -24,6 +24,11 @@ pub use write::write;
 /// `sh_flags` bit of a relocation section that the kernel's livepatch core applies
 /// (`include/uapi/linux/elf.h`).
 pub const SHF_RELA_LIVEPATCH: u64 = 0x0010_0000;
+/// The largest alignment of a section: the largest page that the kernel is linked
+/// with. What is written is padded to
+/// alignments, so without a limit a few bytes could become a file of any size.
+pub const MOST_ALIGNMENT: u64 = 2 << 20;
+
 /// `st_shndx` of a symbol that the livepatch core resolves (`include/uapi/linux/elf.h`).
 pub const SHN_LIVEPATCH: u16 = 0xff20;
 

@@ -17,6 +17,7 @@ use crate::Binding;
 use crate::Definition;
 use crate::Group;
 use crate::LivepatchRelocations;
+use crate::MOST_ALIGNMENT;
 use crate::ObjectFile;
 use crate::Relocation;
 use crate::RelocationKind;
@@ -139,6 +140,11 @@ fn read_section(
     let align = section.sh_addralign(LE);
     if align != 0 && !align.is_power_of_two() {
         return Err(ReadError::Malformed(format!("alignment of section `{name}`")));
+    }
+    if align > MOST_ALIGNMENT {
+        return Err(ReadError::Unsupported(format!(
+            "section `{name}` is aligned to {align} bytes"
+        )));
     }
     let bytes = if kind == SectionKind::Group { &[][..] } else { section.data(LE, data)? };
     Ok(Section {

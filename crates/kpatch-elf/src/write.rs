@@ -17,6 +17,7 @@ use object::write::elf::Writer;
 
 use crate::Binding;
 use crate::Definition;
+use crate::MOST_ALIGNMENT;
 use crate::ObjectFile;
 use crate::Relocation;
 use crate::SHN_LIVEPATCH;
@@ -170,6 +171,11 @@ fn check(object: &ObjectFile) -> Result<()> {
         }
         if section.group.as_ref().is_some_and(|g| g.signature.0 as usize >= object.symbols.len()) {
             bail!("group `{}` is named by a symbol that does not exist", section.name);
+        }
+        if !(section.align == 0 || section.align.is_power_of_two())
+            || section.align > MOST_ALIGNMENT
+        {
+            bail!("section `{}` is aligned to {} bytes", section.name, section.align);
         }
         let bytes = match section.kind {
             SectionKind::Nobits => 0,

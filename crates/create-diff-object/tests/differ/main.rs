@@ -43,9 +43,9 @@
 mod case;
 mod compile;
 mod compilers;
-mod damage;
 mod emitted;
 mod expect;
+mod fuzz;
 mod kernel;
 mod real;
 mod run;
@@ -62,6 +62,9 @@ use crate::compilers::Way;
 use crate::compilers::ways;
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::child() {
+        return code;
+    }
     let args = Arguments::from_args();
     let (gcc, clang) = match (case::read_all(Family::Gcc), case::read_all(Family::Clang)) {
         (Ok(gcc), Ok(clang)) => (gcc, clang),
@@ -80,10 +83,8 @@ fn main() -> ExitCode {
         }
     }
     let padded = &ways()[0];
-    for case in gcc.into_iter().filter(|case| case.is_for(padded)) {
-        let name = format!("damaged::{}", case.name);
-        trials.push(Trial::test(name, move || damage::compiled(&case, padded)));
-    }
+    let cases: Vec<_> = gcc.into_iter().filter(|case| case.is_for(padded)).collect();
+    trials.extend(fuzz::trials(&cases, padded));
     trials.extend(real::trials());
     libtest_mimic::run(&args, trials).exit_code()
 }

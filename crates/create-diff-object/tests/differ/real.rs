@@ -23,7 +23,7 @@ use crate::kernel::Kernel;
 
 /// The tests, left out where there is nothing to test.
 pub(crate) fn trials() -> Vec<Trial> {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/unit-objs");
+    let shared = shared();
     let (objects, cached) = (objects_below(&shared), objects_below(&cache().join("objects")));
     vec![
         trial("real::shared_objects", objects, |objects| {
@@ -49,9 +49,22 @@ fn trial(
     Trial::test(name, move || test(&files)).with_ignored_flag(missing)
 }
 
+fn shared() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/unit-objs")
+}
+
 fn cache() -> PathBuf {
     let home = || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache/kpatch");
     env::var_os("KPATCH_CACHE").map_or_else(home, PathBuf::from)
+}
+
+/// The smallest real objects that are at hand.
+pub(crate) fn smallest(number: usize) -> Vec<PathBuf> {
+    let mut objects = objects_below(&shared());
+    objects.extend(objects_below(&cache().join("objects")));
+    objects.sort_by_key(|path| (fs::metadata(path).map_or(u64::MAX, |m| m.len()), path.clone()));
+    objects.truncate(number);
+    objects
 }
 
 fn objects_below(place: &Path) -> Vec<PathBuf> {
