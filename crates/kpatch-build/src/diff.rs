@@ -193,7 +193,9 @@ fn read(pair: &CompiledPair, path: &Path) -> Result<ObjectFile> {
     let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     match kpatch_elf::read(&bytes) {
         Ok(object) => Ok(object),
-        Err(error @ (ReadError::Bitcode | ReadError::Foreign(_))) => Err(Refusal::new(
+        Err(
+            error @ (ReadError::Bitcode | ReadError::Intermediate { .. } | ReadError::Foreign(_)),
+        ) => Err(Refusal::new(
             Code::NotMachineCode,
             Place::object(&pair.unit.object),
             error.to_string(),

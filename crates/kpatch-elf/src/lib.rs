@@ -8,6 +8,7 @@
 //! Inputs are the output of compilers, linkers and objtool. A malformed file is an error, never a
 //! panic, but there is no defence against a file that is made to be slow.
 
+mod foreign;
 pub mod livepatch;
 mod model;
 mod read;

@@ -29,6 +29,7 @@ use crate::SectionKind;
 use crate::Symbol;
 use crate::SymbolId;
 use crate::SymbolKind;
+use crate::foreign;
 use crate::section_flags;
 
 /// Why a file cannot be read.
@@ -40,6 +41,14 @@ pub enum ReadError {
     /// LLVM bitcode: what LTO builds have in place of machine code.
     #[error("LLVM bitcode, not machine code")]
     Bitcode,
+    /// What the compiler leaves for link-time optimisation, in place of machine code or beside it.
+    #[error("{compiler} for link-time optimisation (section `{section}`)")]
+    Intermediate {
+        /// Whose code it is.
+        compiler: &'static str,
+        /// The section that gave it away.
+        section: String,
+    },
     /// Another machine, class or file type.
     #[error("not an x86-64 relocatable file: {0}")]
     Foreign(String),
@@ -65,16 +74,8 @@ impl From<object::read::Error> for ReadError {
 /// # Errors
 /// A [`ReadError`]; never panics, whatever the bytes are.
 pub fn read(data: &[u8]) -> Result<ObjectFile> {
-    if data.starts_with(b"BC\xc0\xde") {
-        return Err(ReadError::Bitcode);
-    }
+    foreign::check_header(data)?;
     let header = Header::parse(data)?;
-    if !header.is_little_endian() || header.e_machine(LE) != elf::EM_X86_64 {
-        return Err(ReadError::Foreign("another machine".into()));
-    }
-    if header.e_type(LE) != elf::ET_REL {
-        return Err(ReadError::Foreign("not relocatable".into()));
-    }
     let sections = header.sections(LE, data)?;
     let ids = assign_ids(&sections)?;
 
@@ -123,6 +124,7 @@ fn read_section(
     data: &[u8],
 ) -> Result<Section> {
     let name = text(sections.section_name(LE, section)?, "section")?;
+    foreign::check_section(&name)?;
     let kind = match section.sh_type(LE) {
         elf::SHT_PROGBITS => SectionKind::Progbits,
         elf::SHT_NOBITS => SectionKind::Nobits,

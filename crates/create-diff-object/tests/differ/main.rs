@@ -45,6 +45,7 @@ mod compile;
 mod compilers;
 mod emitted;
 mod expect;
+mod files;
 mod fuzz;
 mod kernel;
 mod real;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
     let padded = &ways()[0];
     let cases: Vec<_> = gcc.into_iter().filter(|case| case.is_for(padded)).collect();
     trials.extend(fuzz::trials(&cases, padded));
+    trials.extend(files::trials());
     trials.extend(real::trials());
     libtest_mimic::run(&args, trials).exit_code()
 }

@@ -110,7 +110,9 @@ fn read(name: &str, path: &Path) -> Result<ObjectFile> {
     let named = || format!("cannot use `{}`", path.display());
     let bytes = std::fs::read(path).with_context(named)?;
     match kpatch_elf::read(&bytes) {
-        Err(error @ (ReadError::Bitcode | ReadError::Foreign(_))) => {
+        Err(
+            error @ (ReadError::Bitcode | ReadError::Intermediate { .. } | ReadError::Foreign(_)),
+        ) => {
             let place = Place::object(name);
             let hint = "kernels built with LTO or for another machine are not supported";
             let refusal = Refusal::new(Code::NotMachineCode, place, error.to_string(), hint);
