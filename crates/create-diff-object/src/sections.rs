@@ -289,11 +289,13 @@ static DATA_BY_NAME: LazyLock<Patterns<()>> =
 /// for the 64 bits from the first one.
 ///
 /// Sources: `struct _ddebug` (`include/linux/dynamic_debug.h`: 18 bits behind four pointers),
-/// `struct codetag` (`include/linux/codetag.h`).
+/// `struct codetag` (`include/linux/codetag.h`), `struct source_location` (`lib/ubsan.h`) at the beginning of
+/// what gcc describes a check of UBSAN with.
 pub fn line_field(section: &str) -> Option<(std::ops::Range<usize>, u64)> {
     match section {
         "__dyndbg" | "__verbose" => Some((32..36, (1 << 18) - 1)),
         "alloc_tags" => Some((4..8, u64::from(u32::MAX))),
+        _ if section.starts_with(".data..Lubsan_data") => Some((8..12, u64::from(u32::MAX))),
         _ => None,
     }
 }

@@ -79,7 +79,8 @@ impl<'a> LineNumbers<'a> {
         (p, new): (AtomId, &[u8]),
     ) -> bool {
         let sections = (self.original.section(o), self.patched.section(p));
-        let Some((field, mask)) = sections::line_field(&sections.0.name) else { return false };
+        let fields = [sections.0, sections.1].map(|section| sections::line_field(&section.name));
+        let [Some((field, mask)), other] = fields.clone() else { return false };
         let without = |bytes: &[u8]| {
             let mut bytes = bytes.to_vec();
             for (at, mask) in field.clone().zip(mask.to_le_bytes()) {
@@ -87,7 +88,7 @@ impl<'a> LineNumbers<'a> {
             }
             bytes
         };
-        sections.0.name == sections.1.name && without(old) == without(new)
+        fields[0] == other && without(old) == without(new)
     }
 }
 

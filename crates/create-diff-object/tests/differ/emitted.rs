@@ -108,7 +108,7 @@ fn table<'a>(object: &'a ObjectFile, name: &str) -> &'a [Relocation] {
 }
 
 /// The placeholders and what each stands for; a broken record is left out, and then missed.
-fn placeholder_table(object: &ObjectFile) -> Vec<(SymbolId, LivepatchSymbol)> {
+pub(crate) fn placeholder_table(object: &ObjectFile) -> Vec<(SymbolId, LivepatchSymbol)> {
     let records = table(object, livepatch::PLACEHOLDERS).chunks(3);
     let parse = |record: &[Relocation]| {
         let meant = LivepatchSymbol::parse(&string(object, record.get(2)?)?).ok()?;

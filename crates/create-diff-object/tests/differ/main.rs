@@ -48,6 +48,7 @@ mod expect;
 mod files;
 mod fuzz;
 mod kernel;
+mod pairs;
 mod real;
 mod run;
 
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
     trials.extend(fuzz::trials(&cases, padded));
     trials.extend(files::trials());
     trials.extend(real::trials());
+    trials.extend(pairs::trials(&real::shared()));
     libtest_mimic::run(&args, trials).exit_code()
 }
 

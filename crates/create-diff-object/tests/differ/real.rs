@@ -29,7 +29,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("real::shared_objects", objects, |objects| {
             objects.iter().try_for_each(against_itself)
         }),
-        trial("real::shared_pairs", vec![shared.join("expected.tsv")], |table| pairs(&table[0])),
         trial("real::cached_objects", cached.clone(), |objects| {
             objects.iter().try_for_each(against_itself)
         }),
@@ -49,7 +48,7 @@ fn trial(
     Trial::test(name, move || test(&files)).with_ignored_flag(missing)
 }
 
-fn shared() -> PathBuf {
+pub(crate) fn shared() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/unit-objs")
 }
 
@@ -89,39 +88,6 @@ fn against_itself(path: &PathBuf) -> Result<(), Failed> {
         Ok(difference) => Err(format!("{name}: {:?}", difference.changed_functions()).into()),
         Err(refusals) => Err(format!("{name}: {refusals}").into()),
     }
-}
-
-/// Pairs with known answers. Most of them went through objtool, or come from kernels that this tool does
-/// not know, and then it says so; but it never misses a function that is known to have changed.
-fn pairs(table: &Path) -> Result<(), Failed> {
-    let directory = table.parent().ok_or("no directory")?;
-    let mut answered = 0;
-    for line in fs::read_to_string(table)?.lines().skip(1) {
-        let columns: Vec<&str> = line.split('\t').collect();
-        let &[name, _, code, _, changed, new, ..] = columns.as_slice() else {
-            return Err(format!("`{line}`").into());
-        };
-        let read = |suffix: &str| kpatch_elf::read(&fs::read(directory.join(suffix)).ok()?).ok();
-        let original = read(&format!("{name}.ORIG.o")).ok_or("no original")?;
-        let patched = read(&format!("{name}.PATCHED.o"))
-            .or_else(|| read(&format!("{name}.PATCHED.FAIL.o")))
-            .ok_or("no patched object")?;
-        let Ok(difference) = compare_objects(name, &original, &patched) else { continue };
-        if code == "2" {
-            return Err(format!("{name} has to be refused").into());
-        }
-        answered += 1;
-        for (what, wanted, found) in [
-            ("changed", changed, difference.changed_functions()),
-            ("new", new, difference.new_functions()),
-        ] {
-            let missed = wanted.split(',').filter(|f| !f.is_empty() && !found.contains(f));
-            if let Some(function) = missed.into_iter().next() {
-                return Err(format!("{name}: `{function}` is {what}, found {found:?}").into());
-            }
-        }
-    }
-    if answered < 10 { Err(format!("only {answered} answers").into()) } else { Ok(()) }
 }
 
 /// `xor %eax,%eax` in its two encodings.
