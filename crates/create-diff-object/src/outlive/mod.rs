@@ -17,7 +17,7 @@
 //! - The cold part of a listed function is a symbol of its own, and has nothing of the listed one below
 //!   it either: calls from it, and interrupts, faults and warnings in it, are not seen. Only a cold part
 //!   that nothing leaves again is harmless: tasks die there. The same holds for nameless code
-//!   elsewhere. The cold part of a new function is as safe as that function.
+//!   elsewhere. The cold part of a function that is not listed is as safe as that function.
 //! - A symbol within a listed function ends what the kernel looks at.
 //! - A new function whose *address* is anywhere in the patch may have been handed to the kernel: a
 //!   timer, a work item, a table of operations. Every reference to its start counts that is not a near
@@ -117,13 +117,15 @@ impl Difference<'_> {
     /// of that name.
     pub fn outliving(&self, is_new_elsewhere: &dyn Fn(&str) -> bool) -> Vec<Outliving> {
         let side = &self.patched;
-        let new_names = self.selection.new_functions.iter();
-        let new_names = new_names.flat_map(|id| &side.atoms[*id].symbols);
+        let unlisted = self.selection.included.iter().filter(|id| {
+            side.atoms[**id].kind == AtomKind::Function && !self.selection.changed.contains_key(id)
+        });
+        let unlisted = unlisted.flat_map(|id| &side.atoms[*id].symbols);
         let mut search = Search {
             difference: self,
             side,
             is_new_elsewhere,
-            new_names: new_names.map(|id| side.object[*id].name.as_str()).collect(),
+            unlisted: unlisted.map(|id| side.object[*id].name.as_str()).collect(),
             rows: OnceCell::new(),
             lines: OnceCell::new(),
             seen: HashSet::new(),
@@ -146,8 +148,9 @@ struct Search<'a> {
     difference: &'a Difference<'a>,
     side: &'a Side<'a>,
     is_new_elsewhere: &'a dyn Fn(&str) -> bool,
-    /// Names of the new functions of this object.
-    new_names: HashSet<&'a str>,
+    /// Names of the functions in the patch that are not listed: new ones, and copies that the author
+    /// made callbacks.
+    unlisted: HashSet<&'a str>,
     rows: OnceCell<Rows>,
     lines: OnceCell<Lines>,
     seen: HashSet<(AtomId, Why, String)>,
@@ -204,7 +207,7 @@ impl Search<'_> {
                 }
             }
             // Whoever jumps there: the rule for cold parts says what is to be said.
-            Some(Target::Atom(to)) if self.is_cold(to) && !self.is_cold_of_new(to) => {}
+            Some(Target::Atom(to)) if self.is_cold(to) && !self.is_cold_of_unlisted(to) => {}
             _ => {
                 if let Some(name) = self.new_function(to) {
                     self.found(Why::Jump, function, at, &name);
@@ -214,7 +217,7 @@ impl Search<'_> {
     }
 
     fn cold_part(&mut self, id: AtomId) {
-        if self.is_cold_of_new(id) || !self.can_be_left(id) {
+        if self.is_cold_of_unlisted(id) || !self.can_be_left(id) {
             return;
         }
         let name = self.side.name(id);
@@ -293,8 +296,9 @@ impl Search<'_> {
             && names::parent_of_cold(self.side.name(id)).is_some()
     }
 
-    fn is_cold_of_new(&self, id: AtomId) -> bool {
-        names::parent_of_cold(self.side.name(id)).is_some_and(|name| self.new_names.contains(name))
+    /// Whether a cold part belongs to a function that is not listed.
+    fn is_cold_of_unlisted(&self, id: AtomId) -> bool {
+        names::parent_of_cold(self.side.name(id)).is_some_and(|name| self.unlisted.contains(name))
     }
 
     fn included(&self) -> &BTreeSet<AtomId> {

@@ -23,7 +23,8 @@ use crate::vm;
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         test("wrong-addend", wrong_addend),
-        test("unpinned", unpinned),
+        test("unpinned-tail-call", |suite| unpinned(suite, "tail-call")),
+        test("unpinned-cold-part", |suite| unpinned(suite, "cold-part")),
         test("failing-step", failing_step),
         test("kernel-warning", kernel_warning),
         test("kernel-panic", kernel_panic),
@@ -72,16 +73,16 @@ fn wrong_addend(suite: &Suite) -> Result<()> {
     Ok(())
 }
 
-/// The module of `tail-call` without its pin is unloaded from under the task that sleeps in it.
-fn unpinned(suite: &Suite) -> Result<()> {
+/// Without its pin, the module of case `name` is unloaded from under the task that sleeps in it.
+fn unpinned(suite: &Suite, name: &str) -> Result<()> {
     let cases = vm::all_cases()?;
-    let case = cases.iter().find(|case| case.name == "tail-call").context("no case `tail-call`")?;
+    let case = cases.iter().find(|case| case.name == name).context("no such case")?;
     let build: &Build = &case.builds[0];
     let ran = suite.build(&case.name, build)?;
     ensure!(ran.code == Some(0), "the good module does not build:\n{}", ran.all());
     let bytes = mutate::unpinned(&std::fs::read(ran.module.context("no module")?)?)?;
     let guest = GuestCase { case, patches: vec![Patch { build: build.name.clone(), bytes }] };
-    let (log, end) = vm::boot(suite, Cpu::Max, &[guest], "boot/control-unpinned")?;
+    let (log, end) = vm::boot(suite, Cpu::Max, &[guest], &format!("boot/control-unpinned-{name}"))?;
     let found = log.cases.get(&case.name).context("the case did not run")?;
     let verdicts: Vec<(&str, bool)> =
         found.steps.iter().map(|step| (step.name.as_str(), step.passed)).collect();
