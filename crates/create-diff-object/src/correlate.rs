@@ -17,6 +17,8 @@ use crate::atoms::AtomKind;
 use crate::names;
 use crate::references::Target;
 use crate::side::Side;
+use crate::source_files::SourceFiles;
+use crate::source_files::UNKNOWN;
 
 /// Which pieces belong together.
 #[derive(Debug, Default)]
@@ -69,8 +71,9 @@ pub fn correlate(original: &Side<'_>, patched: &Side<'_>) -> Correlation {
     }
     let o_users = users(original);
     let p_users = users(patched);
-    let old_groups = groups(original, |atom| correlation.patched_of(atom).is_none());
-    let new_groups = groups(patched, |atom| correlation.original_of(atom).is_none());
+    let files = SourceFiles::of_both(original.object, patched.object);
+    let old_groups = groups(original, &files.0, |atom| correlation.patched_of(atom).is_none());
+    let new_groups = groups(patched, &files.1, |atom| correlation.original_of(atom).is_none());
     for (key, new) in new_groups {
         let Some(old) = old_groups.get(&key) else { continue };
         let o = Candidates { side: original, atoms: old.clone(), users: &o_users };
@@ -156,13 +159,22 @@ fn globals<'a>(side: &'a Side<'_>) -> BTreeMap<&'a str, AtomId> {
     map
 }
 
-/// Named pieces that are still free, by kind and name without numbers.
-fn groups(side: &Side<'_>, free: impl Fn(AtomId) -> bool) -> BTreeMap<(bool, String), Vec<AtomId>> {
-    let mut map: BTreeMap<(bool, String), Vec<AtomId>> = BTreeMap::new();
+/// What the members of a group have in common: whether they are functions, the source file, and the name
+/// without numbers.
+type Group = (bool, u32, String);
+
+/// Named pieces that are still free.
+fn groups(
+    side: &Side<'_>,
+    files: &SourceFiles,
+    free: impl Fn(AtomId) -> bool,
+) -> BTreeMap<Group, Vec<AtomId>> {
+    let mut map: BTreeMap<Group, Vec<AtomId>> = BTreeMap::new();
     for (id, atom) in side.atoms.iter() {
         let name = side.name(id);
         if !name.is_empty() && !goes_by_content(side, id) && free(id) {
-            let key = (atom.kind == AtomKind::Function, names::base_name(name));
+            let file = side.symbol_id(id).map_or(UNKNOWN, |symbol| files.of_symbol(symbol));
+            let key = (atom.kind == AtomKind::Function, file, names::base_name(name));
             map.entry(key).or_default().push(id);
         }
     }

@@ -38,6 +38,7 @@ pub mod runtime_const;
 pub mod sections;
 pub mod select;
 pub mod side;
+pub mod source_files;
 pub mod symbols;
 pub mod tables;
 

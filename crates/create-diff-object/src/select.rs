@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use kpatch_elf::Binding;
+use kpatch_elf::SymbolId;
 use rustc_hash::FxHashMap;
 
 use crate::atoms::AtomId;
@@ -17,6 +18,8 @@ use crate::correlate::Correlation;
 use crate::names;
 use crate::references::Target;
 use crate::side::Side;
+use crate::source_files::SourceFiles;
+use crate::source_files::UNKNOWN;
 
 /// What goes into the patch. Atoms are those of the patched object.
 #[derive(Debug, Default)]
@@ -90,11 +93,17 @@ pub fn select(
 
 /// The cold parts of functions, with the function of each.
 fn cold_parts(side: &Side<'_>) -> FxHashMap<AtomId, AtomId> {
-    let mut functions: FxHashMap<&str, AtomId> = FxHashMap::default();
+    let files = SourceFiles::of(side.object);
+    let mut functions: FxHashMap<(u32, &str), AtomId> = FxHashMap::default();
     for (id, atom) in side.atoms.iter().filter(|(_, a)| a.kind == AtomKind::Function) {
-        functions.extend(atom.symbols.iter().map(|s| (side.object[*s].name.as_str(), id)));
+        let name = |s: &SymbolId| ((files.of_symbol(*s), side.object[*s].name.as_str()), id);
+        functions.extend(atom.symbols.iter().map(name));
     }
-    let parent = |id| names::parent_of_cold(side.name(id)).and_then(|name| functions.get(name));
+    let parent = |id| {
+        let name = names::parent_of_cold(side.name(id))?;
+        let file = files.of_symbol(side.symbol_id(id)?);
+        functions.get(&(file, name)).or_else(|| functions.get(&(UNKNOWN, name)))
+    };
     side.atoms.iter().filter_map(|(id, _)| Some((id, *parent(id)?))).collect()
 }
 

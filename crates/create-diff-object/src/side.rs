@@ -7,6 +7,7 @@ use kpatch_elf::ObjectFile;
 use kpatch_elf::Section;
 use kpatch_elf::SectionId;
 use kpatch_elf::Symbol;
+use kpatch_elf::SymbolId;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
@@ -74,8 +75,14 @@ impl<'a> Side<'a> {
 
     /// The symbol that an atom goes by: a global one if it has any, else the first.
     pub fn symbol(&self, atom: AtomId) -> Option<&'a Symbol> {
-        let symbols = self.atoms[atom].symbols.iter().map(|id| &self.object[*id]);
-        symbols.clone().find(|s| s.binding != Binding::Local).or_else(|| symbols.clone().next())
+        self.symbol_id(atom).map(|id| &self.object[id])
+    }
+
+    /// The index of that symbol.
+    pub fn symbol_id(&self, atom: AtomId) -> Option<SymbolId> {
+        let symbols = &self.atoms[atom].symbols;
+        let global = symbols.iter().find(|id| self.object[**id].binding != Binding::Local);
+        global.or(symbols.first()).copied()
     }
 
     /// The name that an atom goes by, empty for a nameless one.
