@@ -33,16 +33,26 @@ const LARGEST: u64 = 256 << 20;
 /// Sections lie this many bits apart. No section is that long: its bytes would not fit in memory.
 const SECTION_SHIFT: u32 = 40;
 
+/// The debug sections that declarations, inlined calls and line programs need.
+const SECTIONS: [&str; 6] = [
+    ".debug_abbrev",
+    ".debug_info",
+    ".debug_line",
+    ".debug_line_str",
+    ".debug_str",
+    ".debug_str_offsets",
+];
+
 /// The debug sections of an object by name.
 #[derive(Debug)]
 pub(super) struct Debug<'a>(HashMap<&'a str, Cow<'a, [u8]>>);
 
 impl<'a> Debug<'a> {
-    /// Reads those of `object` whose names are among `names`.
-    pub(super) fn read(object: &'a ObjectFile, names: &[&str]) -> Self {
+    /// Reads those of `object` that are looked at here.
+    pub(super) fn read(object: &'a ObjectFile) -> Self {
         let mut sections = HashMap::new();
         for section in &object.sections {
-            if names.contains(&section.name.as_str()) && !sections.contains_key(&*section.name) {
+            if SECTIONS.contains(&section.name.as_str()) && !sections.contains_key(&*section.name) {
                 if let Some(content) = content(section) {
                     sections.insert(&*section.name, relocated(object, section, content));
                 }

@@ -15,16 +15,6 @@ use super::debug::Slice;
 
 use crate::names;
 
-/// The debug sections that declarations need.
-const SECTIONS: [&str; 6] = [
-    ".debug_abbrev",
-    ".debug_info",
-    ".debug_line",
-    ".debug_line_str",
-    ".debug_str",
-    ".debug_str_offsets",
-];
-
 /// Declaration lines of functions and variables by name without numbers.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -34,7 +24,7 @@ pub struct Lines {
 impl Lines {
     /// Reads the debug information of an object.
     pub fn read(object: &ObjectFile) -> Self {
-        let debug = Debug::read(object, &SECTIONS);
+        let debug = Debug::read(object);
         let mut lines = Lines::default();
         if let Some(dwarf) = debug.dwarf() {
             // Whatever was read before an error is right.

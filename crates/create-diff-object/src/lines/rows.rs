@@ -12,16 +12,6 @@ use super::debug;
 use super::debug::Debug;
 use super::debug::Slice;
 
-/// The debug sections that line programs need.
-const SECTIONS: [&str; 6] = [
-    ".debug_abbrev",
-    ".debug_info",
-    ".debug_line",
-    ".debug_line_str",
-    ".debug_str",
-    ".debug_str_offsets",
-];
-
 /// Where an instruction comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowAt<'a> {
@@ -51,7 +41,7 @@ pub struct Rows {
 impl Rows {
     /// Runs the line programs of an object; time is linear in their size.
     pub fn read(object: &ObjectFile) -> Self {
-        let debug = Debug::read(object, &SECTIONS);
+        let debug = Debug::read(object);
         let mut rows = Rows::default();
         let Some(dwarf) = debug.dwarf() else { return rows };
         let mut ids = HashMap::new();

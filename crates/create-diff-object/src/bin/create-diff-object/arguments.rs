@@ -10,13 +10,23 @@ use clap::Parser;
 /// With two arguments it only says what is different. With all seven it takes the place of kpatch's tool
 /// of this name: it also resolves what the patch needs of the running kernel, and writes OUT.o.
 /// Functions are told on standard output, one per line: `X.o: changed function: f`,
-/// `X.o: new function: f`. Warnings and refusals go to standard error.
+/// `X.o: new function: f`. Warnings and refusals go to standard error; in JSON they are part of the
+/// document on standard output.
 #[derive(Debug, Parser)]
 #[command(name = "create-diff-object", version, after_help = NOTES, override_usage = USAGE)]
 pub(crate) struct Arguments {
     /// Say more on standard output: why pairs differ, what goes into OUT.o, how symbols are resolved
     #[arg(short, long)]
     pub(crate) debug: bool,
+
+    /// Say why each changed function is that: the first difference, both sides disassembled around it,
+    /// and where it is in the source
+    #[arg(long)]
+    pub(crate) explain: bool,
+
+    /// How to say it: as lines, or as one JSON document with all explanations and refusals
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
 
     /// The object compiled without the patch, with -ffunction-sections -fdata-sections; before objtool
     /// or after it
@@ -46,6 +56,15 @@ pub(crate) struct Arguments {
     /// The object to write; written whole or, when the exit code is not 0, not at all
     #[arg(value_name = "OUT.o")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// How the answer is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people, and for kpatch's scripts.
+    Text,
+    /// The schema of `create_diff_object::explain::report`.
+    Json,
 }
 
 const USAGE: &str = "create-diff-object [OPTIONS] ORIG.o PATCHED.o

@@ -13,6 +13,13 @@ use anyhow::Result;
 use clap::Parser;
 use create_diff_object::Difference;
 use create_diff_object::Examined;
+use create_diff_object::emit::Emitted;
+use create_diff_object::explain::report::NoticeReport;
+use create_diff_object::explain::report::ObjectReport;
+use create_diff_object::explain::report::Outcome;
+use create_diff_object::explain::report::RefusalReport;
+use create_diff_object::explain::report::Report;
+use create_diff_object::notices::Notice;
 use create_diff_object::parent::ParentSymbols;
 use create_diff_object::record_sizes::RecordSizes;
 use kpatch_elf::ObjectFile;
@@ -21,8 +28,10 @@ use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
+use shipped_kernel::symvers;
 
 use arguments::Arguments;
+use arguments::Format;
 use parent::Noting;
 
 /// `EX_USAGE` of `sysexits.h`, with which kpatch's tool ends. 2, as usual, would mean "cannot be patched".
@@ -39,48 +48,109 @@ fn main() -> ExitCode {
         }
     };
     match run(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(3),
+        Ok(Outcome::Changed) => ExitCode::SUCCESS,
+        Ok(Outcome::Refused) => ExitCode::from(2),
+        Ok(Outcome::Unchanged) => ExitCode::from(3),
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::from(if error.downcast_ref::<Refusals>().is_some() { 2 } else { 1 })
+            ExitCode::from(1)
         }
     }
 }
 
-/// Whether anything changed.
-fn run(arguments: &Arguments) -> Result<bool> {
+/// Compares, and says what came of it.
+fn run(arguments: &Arguments) -> Result<Outcome> {
     // As kpatch calls it: both objects are the same file of two trees.
     let name = arguments.original.file_name().unwrap_or(arguments.original.as_os_str());
     let name = name.to_string_lossy();
-    let original = read(&name, &arguments.original)?;
-    let patched = read(&name, &arguments.patched)?;
+    let mut report = Report::new(Outcome::Unchanged);
+    match compare(arguments, &name, &mut report) {
+        Err(error) => match error.downcast::<Refusals>() {
+            Ok(Refusals(refusals)) => {
+                report.outcome = Outcome::Refused;
+                report.refusals = refusals.iter().map(RefusalReport::from).collect();
+                if arguments.format == Format::Text {
+                    eprintln!("{}", Refusals(refusals));
+                }
+            }
+            Err(error) => return Err(error),
+        },
+        Ok(outcome) => report.outcome = outcome,
+    }
+    if arguments.format == Format::Json {
+        print!("{}", report.to_json());
+    }
+    Ok(report.outcome)
+}
+
+fn compare(arguments: &Arguments, name: &str, report: &mut Report) -> Result<Outcome> {
+    let is_text = arguments.format == Format::Text;
+    let original = read(name, &arguments.original)?;
+    let patched = read(name, &arguments.patched)?;
     let sizes = RecordSizes::from_variables(|name| std::env::var(name).ok());
     let sizes = sizes.map_err(anyhow::Error::msg)?;
-    let examined = create_diff_object::examine_objects_with(&name, &original, &patched, &sizes)?;
+    let examined = create_diff_object::examine_objects_with(name, &original, &patched, &sizes)?;
     let Examined { difference, refusals } = examined;
     if arguments.debug {
-        let details = difference.details();
-        details.iter().for_each(|line| println!("{name}: {line}"));
+        debug(arguments, name, &difference.details());
     }
-    Refusals::none_or(refusals, ())?;
+    if arguments.explain || !is_text {
+        let mut explained = difference.explain();
+        explained.patches = arguments.parent.as_deref().map(symvers::module_name);
+        let is_empty = explained.is_empty();
+        report.objects = if is_empty { Vec::new() } else { vec![explained] };
+    }
+    // Explained is also what is refused.
+    let explanation: String = report.objects.iter().map(ObjectReport::text).collect();
+    let answer = Refusals::none_or(refusals, ()).map_err(anyhow::Error::from);
+    let answer = answer.and_then(|()| write(arguments, (&original, &patched), &difference));
+    if is_text && answer.is_ok() {
+        for function in difference.changed_functions() {
+            println!("{name}: changed function: {function}");
+        }
+        for function in difference.new_functions() {
+            println!("{name}: new function: {function}");
+        }
+    }
+    if is_text {
+        print!("{explanation}");
+    }
+    let notices = answer?;
+    if is_text {
+        notices.iter().for_each(|notice| eprintln!("warning: {notice}"));
+    }
+    report.notices = notices.iter().map(NoticeReport::from).collect();
+    if difference.is_empty() {
+        return Ok(Outcome::Unchanged);
+    }
+    report.output = arguments.output.as_ref().map(|path| path.display().to_string());
+    Ok(Outcome::Changed)
+}
+
+/// Details stay out of the way of a document on standard output.
+fn debug(arguments: &Arguments, name: &str, lines: &[String]) {
+    for line in lines {
+        match arguments.format {
+            Format::Text => println!("{name}: {line}"),
+            Format::Json => eprintln!("{name}: {line}"),
+        }
+    }
+}
+
+/// Writes the output, if there is anything to write and somewhere to write it to.
+fn write(
+    arguments: &Arguments,
+    pair: (&ObjectFile, &ObjectFile),
+    difference: &Difference<'_>,
+) -> Result<Vec<Notice>> {
     let mut notices = difference.notices();
     if let Some(output) = arguments.output.as_deref().filter(|_| !difference.is_empty()) {
-        let object = emit(arguments, (&original, &patched), &difference)?;
-        notices.extend(object.notices);
-        let bytes = kpatch_elf::write(&object.object).context("cannot write the difference")?;
+        let emitted = emit(arguments, pair, difference)?;
+        notices.extend(emitted.notices);
+        let bytes = kpatch_elf::write(&emitted.object).context("cannot write the difference")?;
         output::write(output, &bytes)?;
     }
-    for function in difference.changed_functions() {
-        println!("{name}: changed function: {function}");
-    }
-    for function in difference.new_functions() {
-        println!("{name}: new function: {function}");
-    }
-    for notice in &notices {
-        eprintln!("warning: {notice}");
-    }
-    Ok(!difference.is_empty())
+    Ok(notices)
 }
 
 /// The object to write, with what the parent says of the kernel.
@@ -88,7 +158,7 @@ fn emit(
     arguments: &Arguments,
     pair: (&ObjectFile, &ObjectFile),
     difference: &Difference<'_>,
-) -> Result<create_diff_object::emit::Emitted> {
+) -> Result<Emitted> {
     let parent = arguments.parent.as_deref().unwrap_or_default();
     let path = |path: &Option<std::path::PathBuf>| path.clone().unwrap_or_default();
     let (symbols, exports) = (path(&arguments.symbols), path(&arguments.exports));
@@ -100,8 +170,7 @@ fn emit(
     let noting = Noting::new(&rules);
     let emitted = difference.emit(&noting);
     if arguments.debug {
-        let name = difference.name;
-        noting.into_notes().iter().for_each(|note| println!("{name}: {note}"));
+        debug(arguments, difference.name, &noting.into_notes());
     }
     Ok(emitted?)
 }
