@@ -11,10 +11,12 @@ use kpatch_elf::SymbolKind;
 const SOURCE: &str = "\
 extern int sink(int);
 #include \"helper.h\"
+#ifndef ONE
 int first(int x)
 {
 \treturn sink(x) + 1;
 }
+#endif
 
 int second(int x)
 {
@@ -67,10 +69,10 @@ fn check(compiler: &str, options: &[&str]) {
     let rows = Rows::read(&object);
     let first = lines_of(&object, &rows, "first");
     let at = |file: &str, line| (file.to_owned(), line);
-    assert!(first.contains(&at("source.c", 5)), "{options:?}: {first:?}");
-    assert!(first.iter().all(|(file, line)| file == "source.c" && (4..=6).contains(line)));
+    assert!(first.contains(&at("source.c", 6)), "{options:?}: {first:?}");
+    assert!(first.iter().all(|(file, line)| file == "source.c" && (5..=7).contains(line)));
     let second = lines_of(&object, &rows, "second");
-    assert!(second.contains(&at("source.c", 11)), "{options:?}: {second:?}");
+    assert!(second.contains(&at("source.c", 13)), "{options:?}: {second:?}");
     assert!(second.contains(&at("include/helper.h", 3)), "{options:?}: {second:?}");
     let symbol = object.symbols.iter().find(|s| s.name == "second").unwrap();
     let section = symbol.section().unwrap();
@@ -84,6 +86,19 @@ fn dwarf_4_and_5() {
         // All functions in one section, so in one sequence.
         check("gcc-12", &[version, "-fno-function-sections"]);
     }
+}
+
+#[test]
+fn clang_if_it_is_there() {
+    let clang = ["clang", "clang-22", "clang-19", "clang-16", "clang-14"];
+    let works = |clang: &&str| Command::new(clang).arg("--version").output().is_ok();
+    let Some(clang) = clang.into_iter().find(works) else { return };
+    check(clang, &["-gdwarf-4"]);
+    check(clang, &["-gdwarf-5"]);
+    // A unit of one function has its address in `.debug_addr`.
+    let object = compile(clang, &["-gdwarf-5", "-DONE"]);
+    let rows = Rows::read(&object);
+    assert!(lines_of(&object, &rows, "second").contains(&("source.c".to_owned(), 13)));
 }
 
 #[test]

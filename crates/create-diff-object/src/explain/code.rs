@@ -126,6 +126,7 @@ impl<'a> Printer<'a> {
         let options = formatter.options_mut();
         options.set_uppercase_hex(false);
         options.set_branch_leading_zeros(false);
+        options.set_small_hex_numbers_in_decimal(false);
         options.set_first_operand_char_index(OPERANDS_AT);
         Printer { side, formatter, operands }
     }

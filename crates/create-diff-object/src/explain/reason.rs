@@ -293,7 +293,18 @@ fn content(
     }
     let name = quoted(&code::target(p_side, b, Names::Exact));
     if is_compilers(o_side, a) || is_compilers(p_side, b) {
-        return Some((Class::Constant, format!("the content of {name} is another")));
+        let (o, p) = (o_side.bytes(old), p_side.bytes(new));
+        let at = o.iter().zip(p).position(|(a, b)| a != b);
+        let where_ = at.map_or(String::new(), |at| {
+            // A whole number is easier to recognise than a byte of it.
+            let at = at & !3;
+            let hex = |bytes: &[u8]| {
+                let shown = bytes.iter().skip(at).take(4).map(|byte| format!("{byte:02x}"));
+                shown.collect::<Vec<_>>().join(" ")
+            };
+            format!(": at {at:#x} it was {} and is {}", hex(o), hex(p))
+        });
+        return Some((Class::Constant, format!("the content of {name} is another{where_}")));
     }
     (!a.branch).then(|| (Class::Data, format!("{name} is another variable")))
 }

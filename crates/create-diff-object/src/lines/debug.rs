@@ -34,8 +34,9 @@ const LARGEST: u64 = 256 << 20;
 const SECTION_SHIFT: u32 = 40;
 
 /// The debug sections that declarations, inlined calls and line programs need.
-const SECTIONS: [&str; 6] = [
+const SECTIONS: [&str; 7] = [
     ".debug_abbrev",
+    ".debug_addr",
     ".debug_info",
     ".debug_line",
     ".debug_line_str",

@@ -123,6 +123,8 @@ fn may_be_discarded(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    const NONE: [u32; 0] = [];
+
     fn part<'a>(locals: &[&'a str]) -> ObjectPart<'a> {
         ObjectPart { name: "core.c", kept: locals.to_vec(), all: locals.iter().copied().collect() }
     }
@@ -145,8 +147,8 @@ mod tests {
         ];
         assert_eq!(found(&part(&["count.1", "show"]), &all), [2]);
         assert_eq!(found(&part(&["show"]), &all), [3]);
-        assert_eq!(found(&part(&["show", "store", "more"]), &all), []);
-        assert_eq!(found(&part(&["show", "show"]), &all), []);
+        assert_eq!(found(&part(&["show", "store", "more"]), &all), NONE);
+        assert_eq!(found(&part(&["show", "show"]), &all), NONE);
     }
 
     #[test]
@@ -159,11 +161,11 @@ mod tests {
     fn assembly_code_behind_a_file_is_let_pass() {
         let all = [listed(1, "core.c", &["show", "asm_helper"]), listed(2, "x.c", &["other"])];
         assert_eq!(found(&part(&["show"]), &all), [1]);
-        assert_eq!(found(&part(&["asm_helper"]), &all), []);
+        assert_eq!(found(&part(&["asm_helper"]), &all), NONE);
         // It may be another file's part if the object itself is not there, or another one is.
         assert!(matching(&part(&["show"]), &all, false).is_empty());
         let two = [all[0].clone(), listed(2, "core.c", &["other"])];
-        assert_eq!(found(&part(&["show"]), &two), []);
+        assert_eq!(found(&part(&["show"]), &two), NONE);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! that the compiler and the linker make.
 
 mod bench;
+mod explain;
 mod parent;
 
 use std::fs;

@@ -31,6 +31,8 @@ pub(crate) struct Case {
     /// What leads there, and what may still run when the patch is disabled. `None`: not asked for.
     pub(crate) outlives: Option<Vec<(String, String)>>,
     pub(crate) new_elsewhere: Vec<String>,
+    /// Function or variable, and what its explanation has to say.
+    pub(crate) explains: Vec<(String, String)>,
     pub(crate) flags: Vec<String>,
     pub(crate) patched_flags: Vec<String>,
     only: Vec<String>,
@@ -161,6 +163,10 @@ fn read(path: &Path, family: Family) -> Result<Case, String> {
             "text" => case.texts.push((value.to_owned(), true)),
             "no-text" => case.texts.push((value.to_owned(), false)),
             "warns" => case.warnings.push(value.to_owned()),
+            "explains" => {
+                let (name, text) = value.split_once(':').ok_or("`explains` without `:`")?;
+                case.explains.push((name.trim().to_owned(), text.trim().to_owned()));
+            }
             "run" => case.runs.push(run(value)?),
             "outlives" => {
                 let all = case.outlives.get_or_insert_default();

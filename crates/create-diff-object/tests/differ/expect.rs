@@ -11,6 +11,7 @@ use crate::case::Case;
 use crate::compile::Pair;
 use crate::emitted;
 use crate::emitted::Emitted;
+use crate::explained;
 use crate::kernel::Kernel;
 use crate::run;
 
@@ -58,6 +59,7 @@ pub(crate) fn no_change_to_itself(pair: &Pair) -> Result<(), Failed> {
 
 /// The answer to a case.
 pub(crate) fn answer(case: &Case, pair: &Pair) -> Result<(), Failed> {
+    explained::as_expected(case, pair)?;
     let difference = match compare_objects(NAME, &pair.original, &pair.patched) {
         Ok(difference) => difference,
         Err(refusals) => return Ok(refused(case, refusals)?),

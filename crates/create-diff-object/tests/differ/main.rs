@@ -29,6 +29,8 @@
 //! - `//@ outlives: f -> g` – `f` leads to `g` (a new function, a cold part), which may still run when the
 //!   patch is disabled; all of them have to be listed, or `none`. `*` stands for data without a name.
 //! - `//@ new-elsewhere: a b` – functions that another object of the patch defines.
+//! - `//@ explains: f: words` – the explanation of the changed function or variable `f` has a line with
+//!   these words; the first line of it is `class: summary`.
 //! - `//@ flags: -f…` – more options for the compiler. `//@ patched-flags: …` – for the patched side only.
 //! - `//@ only: padded gcc` – do not compile in other ways or with other compilers.
 //! - `//@ clang-changed: f`, `//@ gcc-refers: …` – any directive with the name of a compiler before it
@@ -45,6 +47,7 @@ mod compile;
 mod compilers;
 mod emitted;
 mod expect;
+mod explained;
 mod files;
 mod fuzz;
 mod kernel;
