@@ -1,4 +1,5 @@
 // Has no effect, and leaves nothing behind.
+//@ warns: KPATCH_FORCE_UNSAFE(f) has no effect
 //@ changed: f
 //@ lacks: .kpatch.force
 #include "kernel.h"
