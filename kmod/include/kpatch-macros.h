@@ -50,10 +50,14 @@ struct kpatch_void_callback {
 /* void fn(patch_object *): when every task runs the old code again. */
 #define KPATCH_POST_UNPATCH_CALLBACK(fn) __KPATCH_CALLBACK(post_unpatch, void, fn)
 
-/* The function stays the kernel's own, whatever the compiler made of it this time. */
+/*
+ * The function stays the kernel's own, whatever the compiler made of it this time. Only its name is
+ * noted: to take its address would make the compiler change it and its callers.
+ */
 #define KPATCH_IGNORE_FUNCTION(fn)					\
-	static void *__KPATCH_SECTION(".kpatch.ignore.functions")	\
-	__kpatch_ignore_func_##fn = fn
+	_Static_assert(sizeof(&fn), "there must be such a function");	\
+	static const char *__KPATCH_SECTION(".kpatch.ignore.functions")	\
+	__kpatch_ignore_func_##fn = #fn
 
 /* Differences in what sections of this name hold do not count. */
 #define KPATCH_IGNORE_SECTION(name)					\

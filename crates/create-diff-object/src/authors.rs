@@ -7,7 +7,8 @@
 //! | Section | Entry |
 //! |---|---|
 //! | `.kpatch.callbacks.<kind>` | 16 bytes: function, object name (NULL) |
-//! | `.kpatch.ignore.functions`, `.kpatch.force` | pointer to a function |
+//! | `.kpatch.ignore.functions` | pointer to a function, or to its name |
+//! | `.kpatch.force` | pointer to a function |
 //! | `.kpatch.ignore.sections` | pointer to the section's name |
 //! | `.discard.klp_callback_ptrs` | pointer to a function, in a variable `__klp_<kind>_callback_<object>` |
 //!
@@ -32,6 +33,7 @@ use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
 use crate::correlate::Correlation;
 use crate::lines::Lines;
+use crate::names;
 use crate::notices::Notice;
 use crate::references::Reference;
 use crate::references::Target;
@@ -70,10 +72,10 @@ pub struct Authors {
     pub callbacks: Vec<Callback>,
     /// Sections whose differences do not count.
     pub ignored_sections: BTreeSet<String>,
-    /// Functions whose differences do not count, as the author named them, and their parts.
+    /// Names in the source of functions whose differences do not count.
+    ignored_names: BTreeSet<String>,
+    /// Those functions of the patched object with their cold parts and clones.
     ignored_functions: BTreeSet<AtomId>,
-    /// Those of `ignored_functions` that the author named.
-    named: BTreeSet<AtomId>,
     forced: BTreeSet<AtomId>,
 }
 
@@ -90,7 +92,7 @@ pub fn read(name: &str, original: &Side<'_>, patched: &Side<'_>) -> Result<Autho
     for (id, section) in patched.object.sections_with_ids() {
         match section.name.as_str() {
             KERNEL_CALLBACKS => callbacks.extend(reader.kernel_callbacks(id)),
-            IGNORED_FUNCTIONS => authors.named.extend(reader.functions(id)),
+            IGNORED_FUNCTIONS => authors.ignored_names.extend(reader.function_names(id)),
             IGNORED_SECTIONS => authors.ignored_sections.extend(reader.section_names(id)),
             FORCED => authors.forced.extend(reader.functions(id)),
             other => {
@@ -100,7 +102,10 @@ pub fn read(name: &str, original: &Side<'_>, patched: &Side<'_>) -> Result<Autho
             }
         }
     }
-    authors.ignored_functions = with_parts(patched, &authors.named);
+    if !authors.ignored_names.is_empty() {
+        let is_ignored = |name: &str| authors.ignored_names.contains(name);
+        authors.ignored_functions = functions_of(patched, is_ignored);
+    }
     callbacks.sort_by_key(|callback| (callback.kind, callback.function));
     authors.callbacks = reader.one_of_each_kind(callbacks);
     Refusals::none_or(reader.refusals, authors)
@@ -112,8 +117,48 @@ impl Authors {
         self.ignored_functions.contains(&patched)
     }
 
-    /// What the author may not expect: wishes without effect. `unchanged` says of an ignored function
-    /// that it has no difference.
+    /// Wishes that could not be followed: `included` is what goes into the patch.
+    pub(crate) fn check(
+        &self,
+        name: &str,
+        (original, patched): (&Side<'_>, &Side<'_>),
+        correlation: &Correlation,
+        included: &BTreeSet<AtomId>,
+    ) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        for id in &self.ignored_functions {
+            let function = source_name(patched, *id);
+            let is_other = match correlation.original_of(*id) {
+                // As a clone a function takes other arguments.
+                Some(old) => {
+                    let (old, new) = (original.name(old), patched.name(*id));
+                    names::base_name(old) != names::base_name(new)
+                }
+                None => {
+                    included.contains(id)
+                        && !functions_of(original, |name| name == function).is_empty()
+                }
+            };
+            if !is_other {
+                continue;
+            }
+            refusals.push(Refusal::new(
+                Code::AuthorMacro,
+                place(name, patched, *id, &Lines::read(patched.object)),
+                format!(
+                    "KPATCH_IGNORE_FUNCTION({function}): the original object has no such `{}`, and \
+                     the patch would need it",
+                    patched.name(*id)
+                ),
+                "the compiler made other parts of the function this time: do not change it, or \
+                 ignore its callers, too",
+            ));
+        }
+        refusals
+    }
+
+    /// What the author may not expect: wishes without effect. `unchanged` are ignored functions without
+    /// a difference.
     pub(crate) fn notices(
         &self,
         name: &str,
@@ -121,25 +166,26 @@ impl Authors {
         correlation: &Correlation,
         unchanged: &BTreeSet<AtomId>,
     ) -> Vec<Notice> {
-        if self.named.is_empty() && self.forced.is_empty() {
+        if self.ignored_names.is_empty() && self.forced.is_empty() {
             return Vec::new();
         }
         let lines = Lines::read(patched.object);
-        let notice =
-            |id: &AtomId, text: String| Notice::new(place(name, patched, *id, &lines), text);
+        let notice = |id: &AtomId, text| Notice::new(place(name, patched, *id, &lines), text);
         let mut notices = Vec::new();
-        for id in &self.named {
-            let function = patched.name(*id);
-            if correlation.original_of(*id).is_none() {
+        for function in &self.ignored_names {
+            let all = functions_of(patched, |name| name == function);
+            let Some(first) = all.first() else { continue };
+            let is_new = |id: &AtomId| correlation.original_of(*id).is_none();
+            if all.iter().all(is_new) {
                 let text =
                     format!("function {function} is new, KPATCH_IGNORE_FUNCTION() has no effect");
-                notices.push(notice(id, text));
-            } else if with_parts(patched, &BTreeSet::from([*id])).is_subset(unchanged) {
+                notices.push(notice(first, text));
+            } else if all.is_subset(unchanged) {
                 let text = format!(
                     "no change detected in function {function}, unnecessary \
                      KPATCH_IGNORE_FUNCTION()?"
                 );
-                notices.push(notice(id, text));
+                notices.push(notice(first, text));
             }
         }
         for id in &self.forced {
@@ -159,15 +205,15 @@ impl Authors {
     }
 }
 
-/// The functions `named`, their cold parts, and the clones that the compiler makes.
-fn with_parts(side: &Side<'_>, named: &BTreeSet<AtomId>) -> BTreeSet<AtomId> {
-    if named.is_empty() {
-        return BTreeSet::new();
-    }
-    let source_name = |id| side.name(id).split('.').next().unwrap_or_default();
-    let wanted: BTreeSet<&str> = named.iter().map(|id| source_name(*id)).collect();
+/// The name of a function in the source: compilers append what they made of it.
+fn source_name<'a>(side: &Side<'a>, function: AtomId) -> &'a str {
+    side.name(function).split('.').next().unwrap_or_default()
+}
+
+/// The functions of the wanted names in the source, their cold parts and clones.
+fn functions_of(side: &Side<'_>, is_wanted: impl Fn(&str) -> bool) -> BTreeSet<AtomId> {
     let functions = side.atoms.iter().filter(|(_, atom)| atom.kind == AtomKind::Function);
-    functions.map(|(id, _)| id).filter(|id| wanted.contains(source_name(*id))).collect()
+    functions.map(|(id, _)| id).filter(|id| is_wanted(source_name(side, *id))).collect()
 }
 
 /// The variables that the macros make, each with its section.
@@ -239,6 +285,28 @@ impl Reader<'_> {
         entries.iter().filter_map(|reference| self.function(id, reference)).collect()
     }
 
+    fn function_names(&mut self, id: SectionId) -> Vec<String> {
+        let mut names = Vec::new();
+        for reference in self.entries(id, POINTER_SIZE) {
+            let text = self.text(&reference);
+            let Some(name) = text else {
+                let function = self.function(id, &reference);
+                names.extend(function.map(|id| source_name(self.patched, id).to_owned()));
+                continue;
+            };
+            let is_there = [self.original, self.patched]
+                .iter()
+                .any(|side| !functions_of(side, |function| function == name).is_empty());
+            if is_there {
+                names.push(name);
+            } else {
+                let message = format!("KPATCH_IGNORE_FUNCTION(): there is no function `{name}`");
+                self.refuse(&name, message);
+            }
+        }
+        names
+    }
+
     fn section_names(&mut self, id: SectionId) -> Vec<String> {
         let mut names = Vec::new();
         for reference in self.entries(id, POINTER_SIZE) {
@@ -304,6 +372,9 @@ impl Reader<'_> {
 
     fn text(&self, reference: &Reference) -> Option<String> {
         let Target::Atom(atom) = reference.target else { return None };
+        if self.patched.atoms[atom].kind == AtomKind::Function {
+            return None;
+        }
         let bytes = self.patched.bytes(atom).get(usize::try_from(reference.delta).ok()?..)?;
         let end = bytes.iter().position(|byte| *byte == 0)?;
         String::from_utf8(bytes[..end].to_vec()).ok()

@@ -120,7 +120,7 @@ pub fn examine_objects_with<'a>(
     let correlation = correlate::correlate(&original, &patched);
     let authors = authors::read(name, &original, &patched)?;
     let selection = select::select(&original, &patched, &correlation, &authors);
-    let refusals = check::check(&check::Checked {
+    let mut refusals = check::check(&check::Checked {
         name,
         original: &original,
         patched: &patched,
@@ -128,6 +128,8 @@ pub fn examine_objects_with<'a>(
         selection: &selection,
         lines: OnceCell::new(),
     });
+    let sides = (&original, &patched);
+    refusals.extend(authors.check(name, sides, &correlation, &selection.included));
     let difference = Difference { name, patched, original, correlation, authors, selection };
     Ok(Examined { difference, refusals })
 }
