@@ -66,6 +66,16 @@ pub struct Cli {
     #[arg(long)]
     pub keep: bool,
 
+    /// Say why each changed function is that: the first difference, both sides disassembled around it,
+    /// and where it is in the source
+    #[arg(long)]
+    pub explain: bool,
+
+    /// How to say what came of it on standard output: as lines, or as one JSON document with all
+    /// explanations and refusals
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+
     /// Say more about what is done
     #[arg(short, long)]
     pub verbose: bool,
@@ -73,6 +83,15 @@ pub struct Cli {
     /// Where prepared kernels and objects are kept between runs [default: ~/.cache/kpatch]
     #[arg(long, value_name = "DIR", env = "KPATCH_CACHE")]
     pub cache: Option<PathBuf>,
+}
+
+/// How the answer is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// The schema of [`create_diff_object::explain::report`]; docs/report.md describes it.
+    Json,
 }
 
 const EXIT_CODES: &str = "\

@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 use anyhow::Result;
 use create_diff_object::Difference;
+use create_diff_object::Examined;
 use create_diff_object::authors::several_callbacks;
 use create_diff_object::emit::Emitted;
+use create_diff_object::explain::report::ObjectReport;
 use create_diff_object::notices::Notice;
 use create_diff_object::outlive::Outliving;
 use kpatch_elf::ObjectFile;
@@ -66,7 +68,8 @@ struct Loaded<'a> {
 }
 
 /// Diffs `pairs` and writes an object for each that changed into `directory`. The result is sorted by
-/// patched object, vmlinux first, as the module link wants it.
+/// patched object, vmlinux first, as the module link wants it. Explanations are added to `explained` if
+/// they are wanted, by object, also of what is refused.
 ///
 /// # Errors
 /// All refusals of all objects; [`NothingChanged`] when no function of the kernel is replaced
@@ -76,16 +79,27 @@ pub fn diff(
     target: &Target,
     source: &Path,
     directory: &Path,
+    explained: Option<&mut Vec<ObjectReport>>,
 ) -> Result<Vec<DiffObject>> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create `{}`", directory.display()))?;
     let loaded = pairs.par_iter().map(load).collect::<Result<Vec<_>>>()?;
-    let differences = all_or_refusals(loaded.par_iter().map(|loaded| {
+    let examined = all_or_refusals(loaded.par_iter().map(|loaded| {
         let Loaded { pair, original, patched } = loaded;
         let name = pair.unit.object.as_str();
-        let found = create_diff_object::compare_objects(name, original, patched);
-        found.map(|difference| (*pair, difference))
+        let found = create_diff_object::examine_objects(name, original, patched);
+        found.map(|examined| (*pair, examined))
     }))?;
+    if let Some(explained) = explained {
+        explained.extend(explain(&examined));
+    }
+    let mut refusals = Vec::new();
+    let mut differences = Vec::new();
+    for (pair, examined) in examined {
+        refusals.extend(examined.refusals);
+        differences.push((pair, examined.difference));
+    }
+    Refusals::none_or(refusals, ())?;
     let mut changed: Vec<_> = differences.iter().filter(|(_, d)| !d.is_empty()).collect();
     if changed.iter().all(|(_, d)| d.changed_functions().is_empty() && d.callbacks().is_empty()) {
         return Err(NothingChanged.into());
@@ -126,6 +140,18 @@ pub fn diff(
         });
     }
     Ok(written)
+}
+
+/// Why everything counts as changed that does, by object.
+fn explain(examined: &[(&CompiledPair, Examined<'_>)]) -> Vec<ObjectReport> {
+    let reports = examined.par_iter().map(|(pair, examined)| {
+        let mut report = examined.difference.explain();
+        report.patches = Some(patched_object(&pair.unit.owner).to_owned());
+        report
+    });
+    let mut reports: Vec<ObjectReport> = reports.filter(|report| !report.is_empty()).collect();
+    reports.sort_by(|a, b| a.object.cmp(&b.object));
+    reports
 }
 
 /// The new functions that objects of the patch define for each other, by the object that they are for.

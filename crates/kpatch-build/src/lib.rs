@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod patch_file;
 pub mod prepare;
 pub mod progress;
+pub mod report;
 pub mod resolve;
 pub mod run;
 pub mod source_tree;

@@ -45,6 +45,14 @@ pub fn exit_code<T>(result: &anyhow::Result<T>) -> u8 {
     1
 }
 
+/// All refusals of a run that was refused, wherever in the error's chain they are.
+pub fn refusals(error: &anyhow::Error) -> Option<Vec<Refusal>> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<Refusals>() {
+        Some(Refusals(refusals)) => Some(refusals.clone()),
+        None => cause.downcast_ref::<Refusal>().map(|refusal| vec![refusal.clone()]),
+    })
+}
+
 /// What the user reads about a run that did not succeed.
 pub fn message(error: &anyhow::Error) -> String {
     for cause in error.chain() {
@@ -76,6 +84,11 @@ mod tests {
         assert_eq!(exit_code(&chain(refusal.clone().into())), 3);
         assert_eq!(exit_code(&chain(Refusals::from(refusal.clone()).into())), 3);
         assert_eq!(exit_code(&chain(NothingChanged.into())), 4);
+        let found = |error: anyhow::Error| refusals(&chain(error).unwrap_err());
+        assert_eq!(found(refusal.clone().into()), Some(vec![refusal.clone()]));
+        let several = Refusals(vec![refusal.clone(), refusal.clone()]);
+        assert_eq!(found(several.clone().into()), Some(several.0));
+        assert_eq!(found(NothingChanged.into()), None);
         let text = message(&chain(refusal.into()).unwrap_err());
         assert_eq!(text, "refused: KPB0204: off\n  hint: turn it on");
     }

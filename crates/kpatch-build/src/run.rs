@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use anyhow::Result;
+use create_diff_object::explain::report::Report;
 use tool_run::ToolLog;
 
 use crate::cache::Cache;
 use crate::cli::Cli;
+use crate::cli::Format;
 use crate::diff;
-use crate::diff::DiffObject;
 use crate::front;
 use crate::front::Context;
 use crate::link;
@@ -19,15 +20,17 @@ use crate::link::Wish;
 use crate::outcome::Usage;
 use crate::progress::Progress;
 use crate::progress::seconds;
+use crate::report;
 use crate::source_tree;
 use crate::target;
 
-/// Builds the module that `cli` asks for and returns where it is.
+/// Builds the module that `cli` asks for and returns where it is; `report` gets what is known of the
+/// patch, also when it is refused.
 ///
 /// # Errors
 /// [`Usage`], refusals, [`crate::outcome::NothingChanged`] and tool failures, all to be told apart by
 /// [`crate::outcome::exit_code`].
-pub fn run(cli: &Cli) -> Result<PathBuf> {
+pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
     let progress = Progress::new(cli.verbose);
     let name = cli.module_name().map_err(Usage)?;
     let jobs = cli.jobs();
@@ -46,11 +49,22 @@ pub fn run(cli: &Cli) -> Result<PathBuf> {
     })?;
     let context = Context { cache: &cache, work: &work.path, jobs, log: &log, progress: &progress };
     let front = front::run(&context, &tree, &target.shipped(), &patches)?;
-    let objects = progress
-        .step("diff", || diff::diff(&front.pairs, &target, &tree.root, &work.path.join("diff")))?;
-    report(&objects);
-    for notice in objects.iter().flat_map(|object| &object.notices) {
-        progress.warning(&notice.to_string());
+    let is_text = cli.format == Format::Text;
+    let explained = (cli.explain || !is_text).then_some(&mut report.objects);
+    let objects = progress.step("diff", || {
+        let directory = work.path.join("diff");
+        diff::diff(&front.pairs, &target, &tree.root, &directory, explained)
+    });
+    if is_text {
+        report::lines(objects.as_deref().unwrap_or_default());
+        report::explanations(&report.objects);
+    }
+    let objects = objects?;
+    report::add(report, &objects);
+    if is_text {
+        for notice in objects.iter().flat_map(|object| &object.notices) {
+            progress.warning(&notice.to_string());
+        }
     }
     let wish = Wish { name: &name, replace: !cli.no_replace };
     let prepared = &front.prepared;
@@ -61,24 +75,11 @@ pub fn run(cli: &Cli) -> Result<PathBuf> {
         progress.step("convert and verify", || link::convert(&intermediate, &cli.output, &name))?;
     progress.detail(&format!("compilers: {}", seconds(front.compiler_time)));
     progress.detail(&format!("total: {}", seconds(progress.elapsed())));
-    println!("{}", module.display());
+    if is_text {
+        println!("{}", module.display());
+    }
     work.done(cli.keep, &progress)?;
     Ok(module)
-}
-
-/// The lines that kpatch's users know, and why the module must stay loaded, if it must.
-fn report(objects: &[DiffObject]) {
-    for object in objects {
-        for function in &object.changed {
-            println!("{}: changed function: {function}", object.name);
-        }
-        for function in &object.new {
-            println!("{}: new function: {function}", object.name);
-        }
-    }
-    for place in objects.iter().flat_map(|object| &object.outliving) {
-        println!("pinned: {place}; rmmod will be refused, disabling works");
-    }
 }
 
 /// Work directories of failed runs are kept this long.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::notices::Notice;
+use crate::outlive::Outliving;
 
 /// The version of the schema.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -203,6 +204,12 @@ pub struct NoticeReport {
 impl From<&Notice> for NoticeReport {
     fn from(notice: &Notice) -> Self {
         NoticeReport { place: PlaceReport::from(&notice.place), text: notice.text.clone() }
+    }
+}
+
+impl From<&Outliving> for NoticeReport {
+    fn from(outliving: &Outliving) -> Self {
+        NoticeReport { place: PlaceReport::from(&outliving.place), text: outliving.to_string() }
     }
 }
 

@@ -96,3 +96,33 @@ fn no_change_is_a_document_too() {
     assert_eq!(run.code, 3);
     assert_eq!(parse(&run.stdout), Report::new(Outcome::Unchanged));
 }
+
+/// All keys of a document.
+fn keys(value: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            into.extend(map.keys().cloned());
+            map.values().for_each(|value| keys(value, into));
+        }
+        serde_json::Value::Array(list) => list.iter().for_each(|value| keys(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_documented() {
+    let bench = bench();
+    let changed = bench.run(&["--format=json"], "vmlinux", "/dev/null").stdout;
+    bench.compile("patched/core.o", &MAIN.replace("int shown;", "int shown = 5;"), &[]);
+    let refused = bench.run(&["--format=json"], "vmlinux", "/dev/null").stdout;
+    let mut found = std::collections::BTreeSet::new();
+    for text in [changed, refused] {
+        keys(&serde_json::from_str(&text).unwrap(), &mut found);
+    }
+    assert!(found.contains("hint") && found.contains("differs"), "{found:?}");
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/report.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    for key in found {
+        assert!(manual.contains(&format!("`{key}`")), "`{key}` is not in docs/report.md");
+    }
+}

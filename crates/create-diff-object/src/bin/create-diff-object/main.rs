@@ -116,9 +116,15 @@ fn compare(arguments: &Arguments, name: &str, report: &mut Report) -> Result<Out
         print!("{explanation}");
     }
     let notices = answer?;
+    // Of the other objects of the patch nothing is known.
+    let outliving = difference.outliving(&|_| false);
     if is_text {
         notices.iter().for_each(|notice| eprintln!("warning: {notice}"));
+        for place in &outliving {
+            eprintln!("warning: {place}: the module must stay loaded once it was enabled");
+        }
     }
+    report.pins = outliving.iter().map(NoticeReport::from).collect();
     report.notices = notices.iter().map(NoticeReport::from).collect();
     if difference.is_empty() {
         return Ok(Outcome::Unchanged);
