@@ -181,7 +181,7 @@ fn changed_function(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
 }
 
 /// Whether a function begins with the call that ftrace, and so livepatch, redirects.
-fn has_ftrace_entry(side: &Side<'_>, function: AtomId) -> bool {
+pub(crate) fn has_ftrace_entry(side: &Side<'_>, function: AtomId) -> bool {
     let origin = side.atoms[function].origin;
     let listed = side.entries.of(function).iter().any(|entry| {
         entry.table.name == MCOUNT_LOC && (0..FENTRY_WITHIN as i64).contains(&entry.at)

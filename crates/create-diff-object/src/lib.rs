@@ -8,7 +8,8 @@
 //!    [`sections`]);
 //! 2. [`correlate`]: named pieces of both objects are matched; [`authors`]: what the patch's author
 //!    tells the tools;
-//! 3. [`compare`] and [`select`]: what changed, and what that needs;
+//! 3. [`compare`] and [`select`]: what changed, and what that needs; `callers`: which functions are
+//!    redirected in the place of one that cannot be;
 //! 4. [`check`]: what cannot be patched safely is refused;
 //! 5. [`outlive`]: what may run longer than the patch keeps its module loaded;
 //! 6. [`emit`]: the pieces are written as an object, references out of it resolved by [`symbols`]
@@ -19,6 +20,7 @@
 
 pub mod atoms;
 pub mod authors;
+mod callers;
 pub mod check;
 pub mod compare;
 pub mod correlate;
@@ -159,8 +161,9 @@ impl Difference<'_> {
 
     /// Names of the functions that the kernel does not have, by name.
     pub fn new_functions(&self) -> Vec<&str> {
-        let mut names: Vec<&str> =
-            self.selection.new_functions.iter().map(|id| self.patched.name(*id)).collect();
+        let new = self.selection.new_functions.iter();
+        let new = new.filter(|id| !self.selection.copied.contains_key(id));
+        let mut names: Vec<&str> = new.map(|id| self.patched.name(*id)).collect();
         names.sort_unstable();
         names
     }
@@ -191,6 +194,7 @@ impl Difference<'_> {
         let Difference { name, patched, correlation, authors, selection, .. } = self;
         let unchanged = &selection.ignored_unchanged;
         let mut all = authors.notices(name, patched, correlation, unchanged);
+        all.extend(callers::notices(name, patched, selection));
         all.extend(notices::of_record_sizes(name, patched, selection));
         all.extend(notices::of_what_stays_behind(name, &self.original, patched));
         notices::sorted(all)

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
 use crate::authors::Authors;
+use crate::callers;
 use crate::compare::Comparison;
 use crate::compare::Reason;
 use crate::compare::What;
@@ -26,7 +27,10 @@ use crate::source_files::UNKNOWN;
 pub struct Selection {
     /// Changed functions and why they count as changed.
     pub changed: BTreeMap<AtomId, Reason>,
-    /// Functions that the kernel does not have, cold parts left out.
+    /// Functions of the kernel that are taken along as new ones, for nothing can redirect them, and why;
+    /// their callers are changed.
+    pub copied: BTreeMap<AtomId, Reason>,
+    /// Functions that the kernel does not have, and copies, cold parts left out.
     pub new_functions: BTreeSet<AtomId>,
     /// Everything that goes into the patch, the above included.
     pub included: BTreeSet<AtomId>,
@@ -64,14 +68,19 @@ pub fn select(
     let cold_parts = cold_parts(patched);
     changed_cold_parts_change_their_function(&mut selection, &cold_parts, correlation);
 
+    let known = callers::Known { original, patched, correlation, authors, cold_parts: &cold_parts };
+    callers::patch_callers(known, &mut selection);
+
     let mut queue: Vec<AtomId> = selection.changed.keys().copied().collect();
+    queue.extend(selection.copied.keys());
     queue.extend(new_globals(patched, correlation));
     queue.extend(authors.callbacks.iter().map(|callback| callback.function));
     while let Some(atom) = queue.pop() {
         if !selection.included.insert(atom) {
             continue;
         }
-        let is_new = correlation.original_of(atom).is_none();
+        let is_new =
+            correlation.original_of(atom).is_none() || selection.copied.contains_key(&atom);
         let is_function = patched.atoms[atom].kind == AtomKind::Function;
         if is_function && is_new && !cold_parts.contains_key(&atom) {
             selection.new_functions.insert(atom);

@@ -39,6 +39,13 @@ pub enum What {
         /// What is different there.
         what: Box<What>,
     },
+    /// A function that it calls, which nothing can redirect.
+    Callee {
+        /// The function, a piece of the patched object.
+        function: AtomId,
+        /// What is different there.
+        what: Box<What>,
+    },
 }
 
 impl Reason {

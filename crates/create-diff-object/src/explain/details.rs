@@ -14,7 +14,8 @@ impl Difference<'_> {
     pub fn details(&self) -> Vec<String> {
         let Difference { patched, correlation, selection, .. } = self;
         let mut lines = Vec::new();
-        let changed = selection.changed.iter().chain(&selection.changed_data);
+        let changed =
+            selection.changed.iter().chain(&selection.copied).chain(&selection.changed_data);
         for (id, reason) in changed {
             let old = correlation.original_of(*id).map_or("", |o| self.original.name(o));
             let section = &patched.section(*id).name;
@@ -74,6 +75,9 @@ fn kind(patched: &Side<'_>, what: &What) -> String {
         What::Entry(section) => format!("entry in {section}"),
         What::ColdPart { part, what } => {
             format!("{} in {}", kind(patched, what), patched.name(*part))
+        }
+        What::Callee { function, what } => {
+            format!("{} in {}, which it calls", kind(patched, what), patched.name(*function))
         }
     }
 }
