@@ -2,8 +2,12 @@
 
 mod common;
 
+use std::collections::HashSet;
+
+use common::listing;
 use common::real;
 use common::synthetic;
+use create_diff_object::parent::listing::Listing;
 use divan::Bencher;
 use kpatch_elf::ObjectFile;
 
@@ -30,6 +34,14 @@ fn compare(bencher: Bencher<'_, '_>, functions: usize) {
     let original = synthetic::object(functions);
     let patched = synthetic::changed(&original, functions / 2);
     bencher.bench(|| create_diff_object::compare_objects("made.o", &original, &patched).is_ok());
+}
+
+#[divan::bench(args = [250_000], sample_count = 10)]
+fn symbol_table(bencher: Bencher<'_, '_>, lines: usize) {
+    let text = listing::text(lines);
+    let names = HashSet::from(["global_function_39", "local_function_1"]);
+    let files = HashSet::from(["file40.c"]);
+    bencher.bench(|| Listing::parse(text.as_bytes(), &names, &files).is_ok());
 }
 
 #[divan::bench(sample_count = 10)]

@@ -117,8 +117,9 @@ pub fn examine_objects_with<'a>(
     patched: &'a ObjectFile,
     sizes: &RecordSizes,
 ) -> Result<Examined<'a>, Refusals> {
-    let original = Side::new(name, original, sizes)?;
-    let patched = Side::new(name, patched, sizes)?;
+    let (original, patched) =
+        rayon::join(|| Side::new(name, original, sizes), || Side::new(name, patched, sizes));
+    let (original, patched) = (original?, patched?);
     let correlation = correlate::correlate(&original, &patched);
     let authors = authors::read(name, &original, &patched)?;
     let selection = select::select(&original, &patched, &correlation, &authors);

@@ -85,8 +85,9 @@ fn run(arguments: &Arguments) -> Result<Outcome> {
 
 fn compare(arguments: &Arguments, name: &str, report: &mut Report) -> Result<Outcome> {
     let is_text = arguments.format == Format::Text;
-    let original = read(name, &arguments.original)?;
-    let patched = read(name, &arguments.patched)?;
+    let (original, patched) =
+        rayon::join(|| read(name, &arguments.original), || read(name, &arguments.patched));
+    let (original, patched) = (original?, patched?);
     let sizes = RecordSizes::from_variables(|name| std::env::var(name).ok());
     let sizes = sizes.map_err(anyhow::Error::msg)?;
     let examined = create_diff_object::examine_objects_with(name, &original, &patched, &sizes)?;
