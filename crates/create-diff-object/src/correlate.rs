@@ -19,9 +19,11 @@ use crate::references::Target;
 use crate::side::Side;
 use crate::source_files::SourceFiles;
 use crate::source_files::UNKNOWN;
+use crate::uses::Use;
+use crate::uses::Uses;
 
 /// Which pieces belong together.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Correlation {
     to_patched: FxHashMap<AtomId, AtomId>,
     to_original: FxHashMap<AtomId, AtomId>,
@@ -51,6 +53,13 @@ impl Correlation {
         pairs
     }
 
+    /// The same matches and more.
+    pub fn with(&self, pairs: &[(AtomId, AtomId)]) -> Self {
+        let mut all = self.clone();
+        pairs.iter().for_each(|(original, patched)| all.add(*original, *patched));
+        all
+    }
+
     fn add(&mut self, original: AtomId, patched: AtomId) {
         self.to_patched.insert(original, patched);
         self.to_original.insert(patched, original);
@@ -71,13 +80,14 @@ pub fn correlate(original: &Side<'_>, patched: &Side<'_>) -> Correlation {
     }
     let o_users = users(original);
     let p_users = users(patched);
+    let (o_uses, p_uses) = (Uses::new(original), Uses::new(patched));
     let files = SourceFiles::of_both(original.object, patched.object);
     let old_groups = groups(original, &files.0, |atom| correlation.patched_of(atom).is_none());
     let new_groups = groups(patched, &files.1, |atom| correlation.original_of(atom).is_none());
     for (key, new) in new_groups {
         let Some(old) = old_groups.get(&key) else { continue };
-        let o = Candidates { side: original, atoms: old.clone(), users: &o_users };
-        let p = Candidates { side: patched, atoms: new, users: &p_users };
+        let o = Candidates { side: original, atoms: old.clone(), users: &o_users, uses: &o_uses };
+        let p = Candidates { side: patched, atoms: new, users: &p_users, uses: &p_uses };
         match_group(o, p, &mut correlation);
     }
     correlation
@@ -87,6 +97,7 @@ struct Candidates<'a> {
     side: &'a Side<'a>,
     atoms: Vec<AtomId>,
     users: &'a FxHashMap<AtomId, BTreeSet<&'a str>>,
+    uses: &'a Uses<'a>,
 }
 
 /// What tells members of a group apart, from the most to the least exact.
@@ -124,11 +135,48 @@ fn match_group(mut old: Candidates<'_>, mut new: Candidates<'_>, correlation: &m
         old.atoms.retain(|atom| correlation.patched_of(*atom).is_none());
         new.atoms.retain(|atom| correlation.original_of(*atom).is_none());
     }
+    for (o, p) in by_use(&old, &new) {
+        correlation.add(o, p);
+        old.atoms.retain(|atom| *atom != o);
+        new.atoms.retain(|atom| *atom != p);
+    }
     match (old.atoms.as_slice(), new.atoms.as_slice()) {
         ([], _) | (_, []) => {}
         ([o], [p]) if may_be_one((&old, *o), (&new, *p)) => correlation.add(*o, *p),
         _ => correlation.ambiguous.extend(new.atoms.iter().copied()),
     }
+}
+
+/// All of both groups in pairs, if what is done to each is done to no other of its group, and the
+/// functions come to them in the same order.
+fn by_use(old: &Candidates<'_>, new: &Candidates<'_>) -> Vec<(AtomId, AtomId)> {
+    if old.atoms.len() != new.atoms.len() || old.atoms.len() < 2 {
+        return Vec::new();
+    }
+    let (Some(old), Some(new)) = (in_order(old), in_order(new)) else { return Vec::new() };
+    let same = old.iter().zip(&new).all(|(o, p)| (o.size, &o.uses) == (p.size, &p.uses));
+    let pairs = old.iter().zip(&new).map(|(o, p)| (o.atom, p.atom));
+    if same { pairs.collect() } else { Vec::new() }
+}
+
+/// One of several variables of one name.
+struct Used<'a> {
+    atom: AtomId,
+    size: u64,
+    uses: Vec<Use<'a>>,
+}
+
+/// A group in the order in which functions come to it; `None` unless all are used in ways of their own.
+fn in_order<'a>(group: &Candidates<'a>) -> Option<Vec<Used<'a>>> {
+    let mut found = Vec::new();
+    for atom in group.atoms.iter().copied() {
+        let size = group.side.atoms[atom].end - group.side.atoms[atom].start;
+        found.push((group.uses.first(atom)?, Used { atom, size, uses: group.uses.of(atom)? }));
+    }
+    found.sort_by_key(|(place, _)| *place);
+    let distinct: BTreeSet<&Vec<Use<'a>>> = found.iter().map(|(_, used)| &used.uses).collect();
+    let all_distinct = distinct.len() == found.len();
+    all_distinct.then(|| found.into_iter().map(|(_, used)| used).collect())
 }
 
 /// Whether nothing speaks against two pieces of one name being one. All static variables of one name in

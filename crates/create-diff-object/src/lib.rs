@@ -6,7 +6,8 @@
 //! 1. [`side`]: an object is normalized: cut into [`atoms`], relocations resolved to their meaning
 //!    ([`references`], [`resolved`]), special sections taken apart ([`tables`] by the rules of
 //!    [`sections`]);
-//! 2. [`correlate`]: named pieces of both objects are matched; [`authors`]: what the patch's author
+//! 2. [`correlate`]: named pieces of both objects are matched, [`clones`] that lost their suffix or
+//!    got one, too; [`authors`]: what the patch's author
 //!    tells the tools;
 //! 3. [`compare`] and [`select`]: what changed, and what that needs; `callers`: which functions are
 //!    redirected in the place of one that cannot be;
@@ -22,6 +23,7 @@ pub mod atoms;
 pub mod authors;
 mod callers;
 pub mod check;
+pub mod clones;
 pub mod compare;
 pub mod correlate;
 pub mod emit;
@@ -43,6 +45,7 @@ pub mod side;
 pub mod source_files;
 pub mod symbols;
 pub mod tables;
+pub mod uses;
 
 use std::cell::OnceCell;
 
@@ -121,6 +124,7 @@ pub fn examine_objects_with<'a>(
         rayon::join(|| Side::new(name, original, sizes), || Side::new(name, patched, sizes));
     let (original, patched) = (original?, patched?);
     let correlation = correlate::correlate(&original, &patched);
+    let correlation = clones::follow(&original, &patched, correlation);
     let authors = authors::read(name, &original, &patched)?;
     let selection = select::select(&original, &patched, &correlation, &authors);
     let mut refusals = check::check(&check::Checked {
@@ -144,10 +148,10 @@ impl Difference<'_> {
         self.selection.included.is_empty()
     }
 
-    /// Names of the functions that replace one of the kernel, by name.
+    /// Names of the functions that replace one of the kernel, by name: as the kernel has it.
     pub fn changed_functions(&self) -> Vec<&str> {
         let mut names: Vec<&str> =
-            self.selection.changed.keys().map(|id| self.patched.name(*id)).collect();
+            self.selection.changed.keys().map(|id| self.old_name(*id)).collect();
         names.sort_unstable();
         names
     }
@@ -155,9 +159,16 @@ impl Difference<'_> {
     /// Why each changed function counts as changed, by name of the function.
     pub fn reasons(&self) -> Vec<(&str, &compare::Reason)> {
         let changed = self.selection.changed.iter();
-        let mut reasons: Vec<_> = changed.map(|(id, r)| (self.patched.name(*id), r)).collect();
+        let mut reasons: Vec<_> = changed.map(|(id, r)| (self.old_name(*id), r)).collect();
         reasons.sort_unstable_by_key(|(name, _)| *name);
         reasons
+    }
+
+    /// What a piece of the patched object is called in the original one, if it has one: compilers number
+    /// as they like.
+    fn old_name(&self, patched: atoms::AtomId) -> &str {
+        let original = self.correlation.original_of(patched);
+        original.map_or(self.patched.name(patched), |original| self.original.name(original))
     }
 
     /// Names of the functions that the kernel does not have, by name.

@@ -1,20 +1,27 @@
-// Two variables of one name in one function, nothing tells them apart.
-//@ refuse: KPB0408 count
-//@ refuse: KPB0408 count
+// Two variables of one name in one function: what is done to each tells them apart.
+//@ changed: f
+//@ placeholders: count count
+//@ refers: f -> klp count
+//@ run: f(9) = 1
+//@ run: f(9) = 2
+//@ run: f(0) = -1
+//@ run: f(9) = 3
 #include "kernel.h"
 
 int f(int x)
 {
 #ifdef PATCHED
-	x += 2;
+	asm volatile("incl %0; decl %0" : "+r" (x));
 #endif
 	if (x > 3) {
 		static int count;
 
-		return ++count;
+		asm volatile("addl $1, %0\n movl %0, %1" : "+m" (count), "=r" (x));
+		return x;
 	} else {
 		static int count;
 
-		return --count;
+		asm volatile("subl $1, %0\n movl %0, %1" : "+m" (count), "=r" (x));
+		return x;
 	}
 }
