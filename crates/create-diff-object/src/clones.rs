@@ -23,6 +23,8 @@ use crate::correlate::Correlation;
 use crate::names;
 use crate::references::Target;
 use crate::side::Side;
+use crate::source_files::SourceFiles;
+use crate::source_files::UNKNOWN;
 
 /// How often candidates are looked at again when others turned out to be none.
 const ROUNDS: usize = 16;
@@ -31,6 +33,12 @@ const ROUNDS: usize = 16;
 pub fn follow(original: &Side<'_>, patched: &Side<'_>, correlation: Correlation) -> Correlation {
     let old = unmatched(original, |atom| correlation.patched_of(atom).is_none());
     let new = unmatched(patched, |atom| correlation.original_of(atom).is_none());
+    if old.is_empty() || new.is_empty() {
+        return correlation;
+    }
+    let files = SourceFiles::of_both(original.object, patched.object);
+    let old = by_stem(original, &files.0, &old);
+    let new = by_stem(patched, &files.1, &new);
     let pair = |(stem, o): (&Stem<'_>, &Option<AtomId>)| Some(((*o)?, (*new.get(stem)?)?));
     let mut candidates: Vec<(AtomId, AtomId)> = old.iter().filter_map(pair).collect();
     if candidates.is_empty() {
@@ -55,23 +63,29 @@ pub fn follow(original: &Side<'_>, patched: &Side<'_>, correlation: Correlation)
     correlation
 }
 
-/// A name without suffixes, and whether it is that of a cold part.
-type Stem<'a> = (&'a str, bool);
+/// The source file, a name without suffixes, and whether it is that of a cold part.
+type Stem<'a> = (u32, &'a str, bool);
 
-/// The static functions that `is_free` has no match for, `None` where several are of one name.
-fn unmatched<'a>(
+/// The static functions that `is_free` has no match for.
+fn unmatched(side: &Side<'_>, is_free: impl Fn(AtomId) -> bool) -> Vec<AtomId> {
+    let functions = side.atoms.iter().filter(|(_, atom)| atom.kind == AtomKind::Function);
+    let is_static = |id| side.symbol(id).is_some_and(|symbol| symbol.binding == Binding::Local);
+    functions.map(|(id, _)| id).filter(|id| is_static(*id) && is_free(*id)).collect()
+}
+
+/// Functions by stem, `None` where several have the same one.
+fn by_stem<'a>(
     side: &'a Side<'_>,
-    is_free: impl Fn(AtomId) -> bool,
+    files: &SourceFiles,
+    functions: &[AtomId],
 ) -> BTreeMap<Stem<'a>, Option<AtomId>> {
     let mut found = BTreeMap::new();
-    for (id, atom) in side.atoms.iter() {
-        let is_static = side.symbol(id).is_some_and(|symbol| symbol.binding == Binding::Local);
-        if atom.kind == AtomKind::Function && is_static && is_free(id) {
-            let name = side.name(id);
-            let stem = name.split('.').next().unwrap_or_default();
-            let key = (stem, names::parent_of_cold(name).is_some());
-            found.entry(key).and_modify(|only| *only = None).or_insert(Some(id));
-        }
+    for id in functions.iter().copied() {
+        let name = side.name(id);
+        let stem = name.split('.').next().unwrap_or_default();
+        let file = side.symbol_id(id).map_or(UNKNOWN, |symbol| files.of_symbol(symbol));
+        let key = (file, stem, names::parent_of_cold(name).is_some());
+        found.entry(key).and_modify(|only| *only = None).or_insert(Some(id));
     }
     found
 }

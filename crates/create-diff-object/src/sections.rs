@@ -285,17 +285,26 @@ static TABLES_BY_NAME: LazyLock<Patterns<&'static Table>> =
 static DATA_BY_NAME: LazyLock<Patterns<()>> =
     LazyLock::new(|| DATA.iter().map(|pattern| (*pattern, ())).collect());
 
+/// Sections of the descriptions of UBSAN's checks: gcc's and clang's.
+const UBSAN: [&str; 2] = [".data..Lubsan_data", ".data..L__unnamed_"];
+
+/// Whether what a data section holds begins with a `struct source_location` (`lib/ubsan.h`), if it begins
+/// with the name of a file.
+pub fn is_location(section: &str) -> bool {
+    UBSAN.iter().any(|head| section.starts_with(head))
+}
+
 /// Where each object of a data section holds the line of its place in the source: the bytes, and a mask
 /// for the 64 bits from the first one.
 ///
 /// Sources: `struct _ddebug` (`include/linux/dynamic_debug.h`: 18 bits behind four pointers),
-/// `struct codetag` (`include/linux/codetag.h`), `struct source_location` (`lib/ubsan.h`) at the beginning of
-/// what gcc describes a check of UBSAN with.
+/// `struct codetag` (`include/linux/codetag.h`), `struct source_location` (`lib/ubsan.h`: line and column
+/// behind a pointer) at the beginning of what compilers describe a check of UBSAN with.
 pub fn line_field(section: &str) -> Option<(std::ops::Range<usize>, u64)> {
     match section {
         "__dyndbg" | "__verbose" => Some((32..36, (1 << 18) - 1)),
         "alloc_tags" => Some((4..8, u64::from(u32::MAX))),
-        _ if section.starts_with(".data..Lubsan_data") => Some((8..12, u64::from(u32::MAX))),
+        _ if is_location(section) => Some((8..16, u64::MAX)),
         _ => None,
     }
 }

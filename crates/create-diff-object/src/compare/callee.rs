@@ -13,7 +13,9 @@ use super::code::Steps;
 
 use crate::atoms::AtomKind;
 use crate::references;
+use crate::references::Reference;
 use crate::references::Target;
+use crate::side::Side;
 
 /// Registers of the first integer arguments (System V ABI for x86-64).
 const ARGUMENTS: [Register; 6] =
@@ -152,8 +154,7 @@ fn is_file_name(steps: &Steps<'_>, index: usize, path: &[usize], register: Regis
     let load = loads.map(|at| &steps.list[at]).find(|step| writes(&mut info, step, register));
     load.is_some_and(|step| {
         matches!(step.instruction.mnemonic(), Mnemonic::Mov | Mnemonic::Lea)
-            && string(steps, step)
-                .is_some_and(|text| text.ends_with(b".c") || text.ends_with(b".h"))
+            && string(steps, step).is_some_and(is_source_file)
     })
 }
 
@@ -161,12 +162,22 @@ fn is_file_name(steps: &Steps<'_>, index: usize, path: &[usize], register: Regis
 fn string<'a>(steps: &Steps<'a>, step: &Step<'_>) -> Option<&'a [u8]> {
     let section = steps.side.atoms[steps.atom].section;
     let reference = steps.side.references_in(section, step.start..step.end).first()?;
-    let Target::Atom(atom) = reference.target else { return None };
     let is_address = step.instruction.mnemonic() == Mnemonic::Lea
         || step.instruction.op1_kind() != OpKind::Memory;
-    if !is_address || steps.side.atoms[atom].kind != AtomKind::String {
+    text(steps.side, reference).filter(|_| is_address)
+}
+
+/// The string that a reference leads to, without the NUL at its end.
+pub(super) fn text<'a>(side: &'a Side<'_>, reference: &Reference) -> Option<&'a [u8]> {
+    let Target::Atom(atom) = reference.target else { return None };
+    if side.atoms[atom].kind != AtomKind::String {
         return None;
     }
-    let text = steps.side.bytes(atom).get(usize::try_from(reference.delta).ok()?..)?;
+    let text = side.bytes(atom).get(usize::try_from(reference.delta).ok()?..)?;
     text.split(|byte| *byte == 0).next()
+}
+
+/// Whether a string is the name of a source file, as `__FILE__` is.
+pub(super) fn is_source_file(text: &[u8]) -> bool {
+    text.ends_with(b".c") || text.ends_with(b".h")
 }

@@ -81,6 +81,15 @@ impl<'a> LineNumbers<'a> {
         let sections = (self.original.section(o), self.patched.section(p));
         let fields = [sections.0, sections.1].map(|section| sections::line_field(&section.name));
         let [Some((field, mask)), other] = fields.clone() else { return false };
+        // clang calls other data as it calls descriptions of checks; those begin with a file.
+        let is_location =
+            |side: &Side<'_>, atom| match sections::is_location(&side.section(atom).name) {
+                true => names_file(side, atom),
+                false => true,
+            };
+        if !is_location(self.original, o) || !is_location(self.patched, p) {
+            return false;
+        }
         let without = |bytes: &[u8]| {
             let mut bytes = bytes.to_vec();
             for (at, mask) in field.clone().zip(mask.to_le_bytes()) {
@@ -90,6 +99,13 @@ impl<'a> LineNumbers<'a> {
         };
         fields[0] == other && without(old) == without(new)
     }
+}
+
+/// Whether data begins with a pointer to the name of a source file.
+fn names_file(side: &Side<'_>, atom: AtomId) -> bool {
+    let start = side.atoms[atom].start;
+    let first = side.references(atom).first().filter(|reference| reference.offset == start);
+    first.and_then(|reference| callee::text(side, reference)).is_some_and(callee::is_source_file)
 }
 
 /// Whether two texts are equal but for the lines in places of the source that they name
