@@ -177,6 +177,15 @@ fn changed_function(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
             "change the functions that call it instead",
         ));
     }
+    let [was, is] = sections.map(|section| names::is_untraceable_section(&section.name));
+    if is && !was {
+        refusals.push(pair.refusal(
+            Code::NoFtraceEntry,
+            atom,
+            format!("`{name}` must not be traced any more, and the patch would be reached by that"),
+            "leave the function where it is",
+        ));
+    }
     refusals
 }
 

@@ -19,6 +19,7 @@
 //! Bias: a difference that is not understood counts as a change, and a change that cannot be made
 //! safely is refused. A false change costs a few bytes, a missed one leaves the kernel unfixed.
 
+mod assembly;
 pub mod atoms;
 pub mod authors;
 mod callers;
@@ -127,14 +128,16 @@ pub fn examine_objects_with<'a>(
     let correlation = clones::follow(&original, &patched, correlation);
     let authors = authors::read(name, &original, &patched)?;
     let selection = select::select(&original, &patched, &correlation, &authors);
-    let mut refusals = check::check(&check::Checked {
+    let checked = check::Checked {
         name,
         original: &original,
         patched: &patched,
         correlation: &correlation,
         selection: &selection,
         lines: OnceCell::new(),
-    });
+    };
+    let mut refusals = check::check(&checked);
+    refusals.extend(assembly::check(&checked, &authors));
     let sides = (&original, &patched);
     refusals.extend(authors.check(name, sides, &correlation, &selection.included));
     let difference = Difference { name, patched, original, correlation, authors, selection };

@@ -93,6 +93,12 @@ pub fn is_init_section(name: &str) -> bool {
     [".init.", ".exit.", ".meminit.", ".initcall", ".exitcall"].iter().any(|p| name.starts_with(p))
 }
 
+/// Whether code in a section runs where tracing would break the kernel: `noinstr`, `__cpuidle` and entry
+/// code (`include/linux/compiler_types.h`, `arch/x86/include/asm/linkage.h`).
+pub fn is_untraceable_section(name: &str) -> bool {
+    [".noinstr.text", ".cpuidle.text", ".entry.text"].iter().any(|p| name.starts_with(p))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ use crate::run;
 const NAME: &str = "case.o";
 
 /// What compilers append to the name of a function.
-const SUFFIXES: [&str; 5] = ["cold", "constprop", "isra", "localalias", "part"];
+const SUFFIXES: [&str; 6] = ["cold", "constprop", "isra", "llvm", "localalias", "part"];
 
 /// The name without the numbers that compilers append, and a static variable's without the function
 /// that clang puts before it.
