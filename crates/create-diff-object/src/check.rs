@@ -20,6 +20,7 @@ use crate::references::Target;
 use crate::resolved;
 use crate::runtime_const;
 use crate::sections::Class;
+use crate::sections::FENTRY;
 use crate::sections::MCOUNT_LOC;
 use crate::sections::Policy;
 use crate::sections::classify;
@@ -27,7 +28,7 @@ use crate::select::Selection;
 use crate::side::Side;
 
 /// A call to `__fentry__` starts within this many bytes of a function: behind an ENDBR64 of 4 bytes.
-const FENTRY_WITHIN: u64 = 4 + 1;
+pub(crate) const FENTRY_WITHIN: u64 = 4 + 1;
 
 /// What the checks look at.
 #[derive(Debug)]
@@ -203,9 +204,7 @@ pub(crate) fn has_ftrace_entry(side: &Side<'_>, function: AtomId) -> bool {
             Target::Extern(symbol) => side.object[symbol].name.as_str(),
             _ => "",
         };
-        name == "__fentry__"
-            && reference.offset >= origin
-            && reference.offset - origin <= FENTRY_WITHIN
+        name == FENTRY && reference.offset >= origin && reference.offset - origin <= FENTRY_WITHIN
     })
 }
 

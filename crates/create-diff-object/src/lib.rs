@@ -22,6 +22,7 @@
 mod assembly;
 pub mod atoms;
 pub mod authors;
+pub mod branch_tables;
 mod callers;
 pub mod check;
 pub mod clones;
@@ -30,6 +31,7 @@ pub mod correlate;
 pub mod emit;
 pub mod explain;
 pub mod lines;
+pub mod mcount;
 pub mod names;
 pub mod notices;
 pub mod outlive;

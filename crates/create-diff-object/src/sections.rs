@@ -135,6 +135,8 @@ const fn refuse(name: &'static str, code: Code) -> Table {
 pub const JUMP_TABLE: &str = "__jump_table";
 /// `.static_call_sites`: code and key of each static call (objtool).
 pub const STATIC_CALL_SITES: &str = ".static_call_sites";
+/// What a function that ftrace can redirect calls first.
+pub const FENTRY: &str = "__fentry__";
 /// `__mcount_loc`: the calls that ftrace redirects.
 pub const MCOUNT_LOC: &str = "__mcount_loc";
 /// `.altinstructions`: see `struct alt_instr`.

@@ -148,11 +148,7 @@ fn new_globals(patched: &Side<'_>, correlation: &Correlation) -> Vec<AtomId> {
 /// Nameless data is only cut where something refers to it. What uses it may run on into the next
 /// piece, so pieces that touch stay together.
 fn neighbours(side: &Side<'_>, atom: AtomId) -> Vec<AtomId> {
-    let this = &side.atoms[atom];
-    let all = side.atoms.of_section(this.section).iter().copied();
-    all.filter(|id| {
-        let other = &side.atoms[*id];
-        other.kind == AtomKind::Anonymous && (other.end == this.start || this.end == other.start)
-    })
-    .collect()
+    let before = atom.0.checked_sub(1).map(AtomId);
+    let before = before.filter(|before| side.continuation(*before) == Some(atom));
+    before.into_iter().chain(side.continuation(atom)).collect()
 }

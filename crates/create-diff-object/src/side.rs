@@ -16,6 +16,8 @@ use rustc_hash::FxHashMap;
 use crate::atoms;
 use crate::atoms::AtomId;
 use crate::atoms::Atoms;
+use crate::branch_tables;
+use crate::branch_tables::BranchTables;
 use crate::record_sizes::RecordSizes;
 use crate::references;
 use crate::references::Reference;
@@ -42,6 +44,7 @@ pub struct Side<'a> {
     /// Content of the sections in which the assembler resolved references that leave their piece, as it
     /// would be with relocations.
     blanked: FxHashMap<SectionId, Vec<u8>>,
+    branch_tables: BranchTables<'a>,
 }
 
 impl<'a> Side<'a> {
@@ -65,7 +68,8 @@ impl<'a> Side<'a> {
         let searched = Searched { name, object, atoms: &atoms, references: &references, sizes };
         let entries = tables::find(&searched)?;
         let blanked = resolved::blank(object, &references);
-        Ok(Side { object, atoms, entries, code, references, blanked })
+        let branch_tables = branch_tables::find(object, &atoms, &references);
+        Ok(Side { object, atoms, entries, code, references, blanked, branch_tables })
     }
 
     /// The section of an atom.
@@ -96,6 +100,11 @@ impl<'a> Side<'a> {
         let atom = &self.atoms[atom];
         let data = self.blanked.get(&atom.section).unwrap_or(&self.object[atom.section].data);
         data.get(atom.start as usize..atom.end as usize).unwrap_or(&[])
+    }
+
+    /// The nameless data in which nameless data goes on: what refers to the one may mean the other, too.
+    pub fn continuation(&self, atom: AtomId) -> Option<AtomId> {
+        self.atoms.continuation(atom).filter(|next| !self.branch_tables.part(atom, *next))
     }
 
     /// The references that lie in a range of a section.

@@ -141,10 +141,9 @@ fn table_entries(
         return Ok(());
     }
     let size = record_size(table, section, &starts, given.map(|(_, size)| size));
-    let stride = size;
     let count = section.size.div_ceil(size);
     let short = matches!(table.entry, EntrySize::PaddedRelocations(_));
-    let whole = section.size == count * size || short;
+    let whole = section.size % size == 0 || short;
     let sparse = matches!(table.entry, EntrySize::Bytes(_));
     let in_place = starts.iter().all(|start| start % size == 0);
     if !whole || !in_place || (starts.len() as u64 != count && !sparse) {
@@ -159,7 +158,7 @@ fn table_entries(
         entries.contradicted.insert(id, Contradiction { variable, given, found: sized });
     }
     for start in starts {
-        let end = section.size.min(start + size);
+        let end = section.size.min(start.saturating_add(size));
         let fields = fields_in(references, start..end);
         let expected = match table.entry {
             EntrySize::Relocations(number) | EntrySize::PaddedRelocations(number) => {
@@ -167,13 +166,14 @@ fn table_entries(
             }
             EntrySize::Bytes(_) | EntrySize::UpToNextCode => true,
         };
-        let fits = |field: &Reference| field.offset + field.kind.width().unwrap_or(0) as u64 <= end;
+        let width = |field: &Reference| field.kind.width().unwrap_or(0) as u64;
+        let fits = |field: &Reference| field.offset.saturating_add(width(field)) <= end;
         let whole = end <= section.data.len() as u64 && fields.iter().all(fits);
         let first = fields.first().filter(|first| first.offset == start && expected && whole);
         let Target::Atom(owner) = first.ok_or_else(shape)?.target else { continue };
-        let beside = beside.map(|(beside, size)| {
-            let at = (start / stride) as usize * size;
-            (beside, at..at + size)
+        let beside = beside.map(|(beside, bytes)| {
+            let at = (start / size) as usize * bytes;
+            (beside, at..at + bytes)
         });
         let at = fields[0].delta;
         let entry = Entry { table, section: id, start, end, at, beside };

@@ -282,8 +282,8 @@ impl<'a> Comparison<'a> {
             match (o, p) {
                 (None, None) => return true,
                 (Some(old), Some(new)) if self.same_content(old, new) => {
-                    o = self.original.atoms.continuation(old);
-                    p = self.patched.atoms.continuation(new);
+                    o = self.original.continuation(old);
+                    p = self.patched.continuation(new);
                 }
                 _ => return false,
             }

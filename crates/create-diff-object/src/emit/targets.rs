@@ -20,6 +20,7 @@ use crate::atoms::AtomId;
 use crate::atoms::AtomKind;
 use crate::references::Reference;
 use crate::references::Target;
+use crate::sections::FENTRY;
 use crate::symbols::Resolution;
 use crate::symbols::Wanted;
 
@@ -43,7 +44,7 @@ impl Emitter<'_> {
     ) -> Option<(Relocation, Option<String>)> {
         let side = &self.difference.patched;
         let kind = reference.kind;
-        if kind == RelocationKind::NONE {
+        if kind == RelocationKind::NONE && !self.is_fentry(reference) {
             return None;
         }
         let with = |symbol: SymbolId, delta: i64| Relocation {
@@ -81,6 +82,12 @@ impl Emitter<'_> {
                 }
             },
         }
+    }
+
+    /// Where the call of `__fentry__` was is still to be known.
+    fn is_fentry(&self, reference: &Reference) -> bool {
+        let object = self.difference.patched.object;
+        matches!(reference.target, Target::Extern(symbol) if object[symbol].name == FENTRY)
     }
 
     /// A pointer to a function of the kernel may outlive the patch module, so it must be the old

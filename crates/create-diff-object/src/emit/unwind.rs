@@ -51,8 +51,10 @@ impl Emitter<'_> {
             let (section, at) = (place.section, place.start);
             let before = entries.range(..=atom.start).next_back();
             let before = before.map(|(_, record)| (atom.start, record.clone()));
-            // What holds from the end on says nothing about the piece.
-            let inside = entries.range(atom.start + 1..atom.end.max(atom.start + 1));
+            // What holds from the end on says nothing about the piece, but that it ends where all ends.
+            let whole = u64::from(atom.end == side.object[atom.section].size);
+            let end = atom.end.saturating_add(whole).max(atom.start + 1);
+            let inside = entries.range(atom.start + 1..end);
             let inside = inside.map(|(offset, record)| (*offset, record.clone()));
             // In a jump behind the function holds what held in the branch that goes there.
             let stubs = resolved::stubs(side, *id).into_iter().filter_map(|stub| {

@@ -15,9 +15,19 @@ use libtest_mimic::Trial;
 use tempfile::TempDir;
 
 use crate::emitted;
+use crate::emitted::Emitted;
 
 /// How many pairs there are, so that none is left out unseen.
 const PAIRS: usize = 23;
+
+/// Where special sections have another size than kpatch makes them, and why.
+const EXPLAINED: &[(&str, &str, u64, &str)] = &[
+    ("fixup-section", ".altinstr_replacement", 30, "only what the entries refer to"),
+    ("import-ns", ".modinfo", 0, "symbols of a namespace are left to livepatch"),
+    ("special-static", ".data.unlikely", 2, "only what the function uses"),
+    ("static-call-pr-1315", ".altinstructions", 192, "16 entries of 12 bytes; kpatch cuts by 13"),
+    ("tracepoints-section", ".data.unlikely", 2, "only what the function uses"),
+];
 
 /// What a pair has to answer.
 #[derive(Debug, Clone)]
@@ -28,6 +38,10 @@ struct Expected {
     text_symbols: Option<usize>,
     changed: BTreeSet<String>,
     new: BTreeSet<String>,
+    /// Entries of `__mcount_loc`.
+    calls: Option<u64>,
+    /// Bytes of special sections.
+    tables: BTreeMap<String, u64>,
     /// Section, offset and symbol of each relocation in code that kpatch leaves to the livepatch core.
     late: BTreeSet<(String, u64, String)>,
 }
@@ -75,8 +89,12 @@ fn expected(directory: &Path) -> Result<Vec<Expected>, String> {
     let names = |cell: &str| cell.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect();
     let mut all = Vec::new();
     for row in rows(&directory.join("expected.tsv"))? {
-        let [name, _, code, count, changed, new, ..] = row.as_slice() else {
+        let [name, _, code, count, changed, new, _, _, _, _, calls, tables] = row.as_slice() else {
             return Err(format!("{row:?}"));
+        };
+        let size = |text: &str| {
+            let (section, size) = text.split_once('=')?;
+            Some((section.to_owned(), size.parse().ok()?))
         };
         all.push(Expected {
             name: name.clone(),
@@ -84,6 +102,8 @@ fn expected(directory: &Path) -> Result<Vec<Expected>, String> {
             text_symbols: count.parse().ok(),
             changed: names(changed),
             new: names(new),
+            calls: calls.parse().ok(),
+            tables: tables.split_whitespace().filter_map(size).collect(),
             late: late.remove(name).unwrap_or_default(),
         });
     }
@@ -159,6 +179,19 @@ fn written(
     emitted::is_sound(&object, work)?;
     let changed: Vec<String> = expected.changed.iter().cloned().collect();
     emitted::names_patched_functions(&object, &changed)?;
+    let size = |name: &str| Emitted::new(&object).size_of(name);
+    if expected.calls.is_some_and(|calls| calls * 8 != size("__mcount_loc")) {
+        return Err(format!("__mcount_loc has {} bytes", size("__mcount_loc")).into());
+    }
+    for (section, bytes) in &expected.tables {
+        let found = size(section);
+        let explained = EXPLAINED.iter().any(|(name, known, better, _)| {
+            (*name, *known, *better) == (&expected.name, section, found)
+        });
+        if found != *bytes && !explained {
+            return Err(format!("{section} has {found} bytes, expected {bytes}").into());
+        }
+    }
     let late = late_relocations(&object);
     let missed: Vec<_> = expected.late.difference(&late).collect();
     if missed.is_empty() {

@@ -19,6 +19,7 @@ use create_diff_object::explain::report::ObjectReport;
 use create_diff_object::explain::report::Outcome;
 use create_diff_object::explain::report::RefusalReport;
 use create_diff_object::explain::report::Report;
+use create_diff_object::mcount;
 use create_diff_object::notices::Notice;
 use create_diff_object::parent::ParentSymbols;
 use create_diff_object::record_sizes::RecordSizes;
@@ -152,7 +153,9 @@ fn write(
 ) -> Result<Vec<Notice>> {
     let mut notices = difference.notices();
     if let Some(output) = arguments.output.as_deref().filter(|_| !difference.is_empty()) {
-        let emitted = emit(arguments, pair, difference)?;
+        let mut emitted = emit(arguments, pair, difference)?;
+        // kpatch links the output into its module without running the kernel's tools on it again.
+        mcount::complete(&mut emitted.object);
         notices.extend(emitted.notices);
         let bytes = kpatch_elf::write(&emitted.object).context("cannot write the difference")?;
         output::write(output, &bytes)?;
