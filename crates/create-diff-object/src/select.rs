@@ -101,7 +101,7 @@ pub fn select(
 }
 
 /// The cold parts of functions, with the function of each.
-fn cold_parts(side: &Side<'_>) -> FxHashMap<AtomId, AtomId> {
+pub(crate) fn cold_parts(side: &Side<'_>) -> FxHashMap<AtomId, AtomId> {
     let files = SourceFiles::of(side.object);
     let mut functions: FxHashMap<(u32, &str), AtomId> = FxHashMap::default();
     for (id, atom) in side.atoms.iter().filter(|(_, a)| a.kind == AtomKind::Function) {

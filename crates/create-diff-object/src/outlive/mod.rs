@@ -41,6 +41,7 @@ use std::fmt;
 
 use kpatch_elf::SymbolKind;
 use kpatch_refusal::Place;
+use rustc_hash::FxHashMap;
 
 use crate::Difference;
 use crate::atoms::AtomId;
@@ -52,6 +53,7 @@ use crate::references::Reference;
 use crate::references::Target;
 use crate::sections::ALTINSTRUCTIONS;
 use crate::sections::Policy;
+use crate::select;
 use crate::side::Side;
 
 /// Code for the time before alternatives are applied, which for a module is before it runs: all jumps to
@@ -117,15 +119,13 @@ impl Difference<'_> {
     /// of that name.
     pub fn outliving(&self, is_new_elsewhere: &dyn Fn(&str) -> bool) -> Vec<Outliving> {
         let side = &self.patched;
-        let unlisted = self.selection.included.iter().filter(|id| {
-            side.atoms[**id].kind == AtomKind::Function && !self.selection.changed.contains_key(id)
-        });
-        let unlisted = unlisted.flat_map(|id| &side.atoms[*id].symbols);
+        let is_part = |id: &AtomId| names::parent_of_cold(side.name(*id)).is_some();
+        let any_parts = self.selection.included.iter().any(is_part);
         let mut search = Search {
             difference: self,
             side,
             is_new_elsewhere,
-            unlisted: unlisted.map(|id| side.object[*id].name.as_str()).collect(),
+            cold_parts: if any_parts { select::cold_parts(side) } else { FxHashMap::default() },
             rows: OnceCell::new(),
             lines: OnceCell::new(),
             seen: HashSet::new(),
@@ -148,9 +148,8 @@ struct Search<'a> {
     difference: &'a Difference<'a>,
     side: &'a Side<'a>,
     is_new_elsewhere: &'a dyn Fn(&str) -> bool,
-    /// Names of the functions in the patch that are not listed: new ones, and copies that the author
-    /// made callbacks.
-    unlisted: HashSet<&'a str>,
+    /// Cold parts and their functions.
+    cold_parts: FxHashMap<AtomId, AtomId>,
     rows: OnceCell<Rows>,
     lines: OnceCell<Lines>,
     seen: HashSet<(AtomId, Why, String)>,
@@ -288,17 +287,17 @@ impl Search<'_> {
 
     /// Whether a piece is a split-off part of a function of the patch.
     fn is_cold(&self, id: AtomId) -> bool {
-        let selection = &self.difference.selection;
-        self.side.atoms[id].kind == AtomKind::Function
-            && selection.included.contains(&id)
-            && !selection.changed.contains_key(&id)
-            && !selection.new_functions.contains(&id)
-            && names::parent_of_cold(self.side.name(id)).is_some()
+        self.cold_parts.contains_key(&id)
+            && self.included().contains(&id)
+            && !self.difference.selection.changed.contains_key(&id)
     }
 
-    /// Whether a cold part belongs to a function that is not listed.
+    /// Whether a cold part belongs to a function that is not listed: a new one, or a copy.
     fn is_cold_of_unlisted(&self, id: AtomId) -> bool {
-        names::parent_of_cold(self.side.name(id)).is_some_and(|name| self.unlisted.contains(name))
+        self.cold_parts.get(&id).is_some_and(|function| {
+            let is_listed = self.difference.selection.changed.contains_key(function);
+            self.included().contains(function) && !is_listed
+        })
     }
 
     fn included(&self) -> &BTreeSet<AtomId> {
