@@ -5,6 +5,8 @@
 //! What is not in the cache is left out and said so: `scripts/bench-differ.sh` fills it.
 
 mod common;
+#[path = "common/shapes.rs"]
+mod shapes;
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,16 +21,24 @@ use std::time::Instant;
 use common::listing;
 use common::real;
 use common::synthetic;
+use create_diff_object::compare_objects;
 use create_diff_object::parent::listing::Listing;
+use create_diff_object::symbols::Resolution;
+use create_diff_object::symbols::Symbols;
+use create_diff_object::symbols::Wanted;
 use kpatch_elf::SymbolKind;
+use kpatch_elf::livepatch::LivepatchSymbol;
+use kpatch_elf::livepatch::VMLINUX;
+use kpatch_refusal::Refusal;
 use tempfile::TempDir;
 use wait4::Wait4;
 
 const FUNCTIONS: [usize; 6] = [1000, 2000, 4000, 8000, 16_000, 32_000];
 /// Runs of each pair; the fastest counts, as others disturb and never help.
 const RUNS: usize = 5;
-/// Growth counts as linear if 32 times the functions take no more than this many times as long each.
-const MOST_GROWTH: f64 = 2.0;
+/// Growth counts as linear if each of many things takes no more than this many times as long as each of
+/// few. Caches hold the few; what is quadratic grows at least eightfold.
+const MOST_GROWTH: f64 = 3.0;
 
 /// What a pair may need at most.
 struct Limit {
@@ -73,6 +83,7 @@ fn main() -> ExitCode {
     bench.real();
     bench.whole_kernel();
     bench.symbol_table();
+    bench.shapes();
     if bench.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -226,6 +237,31 @@ impl Bench<'_> {
         }
     }
 
+    /// Comparing and writing, per thing, of few and of many things.
+    fn shapes(&mut self) {
+        const THINGS: [usize; 2] = [2000, 16_000];
+        println!("\ncompared and written, µs per thing, of {} and of {}", THINGS[0], THINGS[1]);
+        for (name, make) in shapes::SHAPES {
+            let each = THINGS.map(|things| {
+                let [original, patched] = make(things);
+                let times = (0..RUNS).map(|_| {
+                    let start = processor_time();
+                    let difference = compare_objects("made.o", &original, &patched);
+                    let written = difference.and_then(|difference| difference.emit(&Kernel));
+                    if let Err(refusals) = written {
+                        self.fail(&format!("{name}: {refusals}"));
+                    }
+                    processor_time().saturating_sub(start)
+                });
+                times.min().expect("at least one run").as_secs_f64() * 1e6 / things as f64
+            });
+            println!("{name:<32} {:>8.2} {:>8.2}", each[0], each[1]);
+            if each[1] > each[0] * MOST_GROWTH {
+                self.fail("it does not grow linearly");
+            }
+        }
+    }
+
     /// Makes a pair and gives the fastest of several runs, each of which has to name the changed
     /// function and no other.
     fn pair(&mut self, what: &str, which: &str) -> Option<Needed> {
@@ -274,6 +310,36 @@ impl Bench<'_> {
 
     fn left_out(&self, why: &str) {
         println!("  left out: {why}");
+    }
+}
+
+/// What all threads of this process have used of the processors; their waiting, for other processes, does
+/// not count (`Documentation/scheduler/sched-stats.rst`).
+fn processor_time() -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let run = |text: String| text.split(' ').next()?.parse::<u64>().ok();
+    let nanoseconds: u64 = tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok().and_then(run))
+        .sum();
+    assert!(nanoseconds > 0, "the kernel does not count the time of threads");
+    Duration::from_nanos(nanoseconds)
+}
+
+/// A kernel that has everything.
+struct Kernel;
+
+impl Symbols for Kernel {
+    fn patched_object(&self) -> &str {
+        VMLINUX
+    }
+
+    fn resolve(&self, _: Wanted<'_>) -> Result<Resolution, Refusal> {
+        Ok(Resolution::Ordinary)
+    }
+
+    fn patched_function(&self, wanted: Wanted<'_>) -> Result<LivepatchSymbol, Refusal> {
+        let (object, name) = (VMLINUX.to_owned(), wanted.name.to_owned());
+        Ok(LivepatchSymbol { object, name, position: 0 })
     }
 }
 

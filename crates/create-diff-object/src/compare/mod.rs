@@ -47,8 +47,12 @@ pub struct Comparison<'a> {
     lines: LineNumbers<'a>,
     /// Results for nameless pieces. A pair under comparison counts as equal: a cycle adds nothing.
     content: RefCell<HashMap<(AtomId, AtomId), bool>>,
+    /// Results for nameless pieces with all that touches them behind.
+    runs: RefCell<HashMap<(AtomId, AtomId), bool>>,
     /// Pairs that were found equal, in that order, while others were under comparison.
     found_equal: RefCell<Vec<(AtomId, AtomId)>>,
+    /// Runs, likewise.
+    equal_runs: RefCell<Vec<(AtomId, AtomId)>>,
     /// Code that references lead into.
     alignments: RefCell<HashMap<(AtomId, AtomId), Rc<Aligned>>>,
 }
@@ -71,7 +75,9 @@ impl<'a> Comparison<'a> {
             ignored,
             lines: LineNumbers::new(original, patched),
             content: RefCell::default(),
+            runs: RefCell::default(),
             found_equal: RefCell::default(),
+            equal_runs: RefCell::default(),
             alignments: RefCell::default(),
         }
     }
@@ -153,6 +159,7 @@ impl<'a> Comparison<'a> {
             return *known;
         }
         let before = self.found_equal.borrow().len();
+        let runs_before = self.equal_runs.borrow().len();
         self.content.borrow_mut().insert(pair, true);
         self.found_equal.borrow_mut().push(pair);
         let same = self.difference(original, patched).is_none();
@@ -161,6 +168,9 @@ impl<'a> Comparison<'a> {
             let mut content = self.content.borrow_mut();
             for pair in self.found_equal.borrow_mut().drain(before..) {
                 content.remove(&pair);
+            }
+            for pair in self.equal_runs.borrow_mut().drain(runs_before..) {
+                self.runs.borrow_mut().remove(&pair);
             }
             content.insert(pair, false);
         }
@@ -277,17 +287,27 @@ impl<'a> Comparison<'a> {
     /// Whether two nameless pieces are equal, and all that touches them behind. Such data is cut where
     /// something refers to it, and what uses the first piece may run on into the next.
     fn same_run(&self, o: AtomId, p: AtomId) -> bool {
-        let (mut o, mut p) = (Some(o), Some(p));
-        loop {
-            match (o, p) {
-                (None, None) => return true,
-                (Some(old), Some(new)) if self.same_content(old, new) => {
-                    o = self.original.continuation(old);
-                    p = self.patched.continuation(new);
-                }
-                _ => return false,
+        // Each of many references into one run would walk it to its end.
+        let mut walked = Vec::new();
+        let (mut old, mut new) = (Some(o), Some(p));
+        let same = loop {
+            let (Some(o), Some(p)) = (old, new) else { break old.is_none() && new.is_none() };
+            let known = self.runs.borrow().get(&(o, p)).copied();
+            if let Some(known) = known {
+                break known;
             }
+            walked.push((o, p));
+            if !self.same_content(o, p) {
+                break false;
+            }
+            old = self.original.continuation(o);
+            new = self.patched.continuation(p);
+        };
+        if same {
+            self.equal_runs.borrow_mut().extend(walked.iter().copied());
         }
+        self.runs.borrow_mut().extend(walked.into_iter().map(|pair| (pair, same)));
+        same
     }
 
     /// The first entry of a special section that only one of the two has.
