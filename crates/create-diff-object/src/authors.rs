@@ -199,9 +199,13 @@ impl Authors {
         notices
     }
 
-    /// Where a callback is registered.
-    pub fn place(&self, name: &str, patched: &Side<'_>, callback: &Callback) -> Place {
-        registration(name, patched, callback, &Lines::read(patched.object))
+    /// Where each callback is registered, in the order of `callbacks`.
+    pub fn places(&self, name: &str, patched: &Side<'_>) -> Vec<Place> {
+        if self.callbacks.is_empty() {
+            return Vec::new();
+        }
+        let lines = Lines::read(patched.object);
+        self.callbacks.iter().map(|c| registration(name, patched, c, &lines)).collect()
     }
 }
 

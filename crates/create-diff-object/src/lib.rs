@@ -201,9 +201,13 @@ impl Difference<'_> {
     /// The functions to run when the object is patched or unpatched, one of each kind at most: when, and
     /// where it is registered.
     pub fn callbacks(&self) -> Vec<(CallbackKind, Place)> {
-        let Difference { name, patched, authors, .. } = self;
-        let all = authors.callbacks.iter();
-        all.map(|callback| (callback.kind, authors.place(name, patched, callback))).collect()
+        let kinds = self.authors.callbacks.iter().map(|callback| callback.kind);
+        kinds.zip(self.authors.places(self.name, &self.patched)).collect()
+    }
+
+    /// How many functions [`Difference::callbacks`] gives.
+    pub fn callback_count(&self) -> usize {
+        self.authors.callbacks.len()
     }
 
     /// What the user should know of the patch before it is written, by place.

@@ -101,7 +101,7 @@ pub fn diff(
     }
     Refusals::none_or(refusals, ())?;
     let mut changed: Vec<_> = differences.iter().filter(|(_, d)| !d.is_empty()).collect();
-    if changed.iter().all(|(_, d)| d.changed_functions().is_empty() && d.callbacks().is_empty()) {
+    if changed.iter().all(|(_, d)| d.changed_functions().is_empty() && d.callback_count() == 0) {
         return Err(NothingChanged.into());
     }
     one_callback_of_each_kind(&changed)?;
@@ -135,7 +135,7 @@ pub fn diff(
             changed: owned(difference.changed_functions()),
             new: owned(difference.new_functions()),
             outliving: difference.outliving(&|name| elsewhere.has(pair, name)),
-            callbacks: difference.callbacks().len(),
+            callbacks: difference.callback_count(),
             notices: difference.notices().into_iter().chain(notices).collect(),
         });
     }
