@@ -64,7 +64,7 @@ pub(super) fn decode<'a>(side: &'a Side<'_>, id: AtomId) -> Vec<Code<'a>> {
         while decoder.can_decode() {
             let instruction = decoder.decode();
             code.push(Code {
-                offset: instruction.ip() as i64 - atom.origin as i64,
+                offset: (instruction.ip() as i64).wrapping_sub(atom.origin as i64),
                 constants: decoder.get_constant_offsets(&instruction),
                 references: side
                     .references_in(atom.section, instruction.ip()..instruction.next_ip()),

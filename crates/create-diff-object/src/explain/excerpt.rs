@@ -51,7 +51,9 @@ impl Explained<'_> {
         let start = usize::try_from(offset).unwrap_or(0);
         let bytes = match self.side.section(id).kind {
             // It has no bytes in the file and is zero.
-            SectionKind::Nobits => vec![0; (atom.end - atom.origin).min(BYTES as u64) as usize],
+            SectionKind::Nobits => {
+                vec![0; atom.end.saturating_sub(atom.origin).min(BYTES as u64) as usize]
+            }
             _ => self.side.bytes(id).iter().skip(start).take(BYTES).copied().collect(),
         };
         let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -199,7 +199,7 @@ impl Pair<'_> {
         reason: &Reason,
     ) -> (Said, (Option<Excerpt>, Option<Excerpt>)) {
         let sides = (self.original.side, self.patched.side);
-        let size = |side: &Side<'_>, id| side.atoms[id].end - side.atoms[id].origin;
+        let size = |side: &Side<'_>, id| side.atoms[id].end.saturating_sub(side.atoms[id].origin);
         let at = |side: &Side<'_>, id: AtomId, offset: Option<i64>| -> Option<Reference> {
             let place = side.atoms[id].origin.wrapping_add_signed(offset?);
             side.references(id).iter().find(|reference| reference.offset == place).copied()

@@ -41,7 +41,12 @@ pub fn parts_of(object: &ObjectFile) -> Vec<ObjectPart<'_>> {
             continue;
         }
         part.all.insert(&symbol.name);
-        let is_named = matches!(symbol.kind, SymbolKind::Function | SymbolKind::Object);
+        // The linker drops empty variables (a lock class without lockdep) with their empty sections.
+        let is_named = match symbol.kind {
+            SymbolKind::Function => true,
+            SymbolKind::Object => symbol.size > 0,
+            _ => false,
+        };
         if is_named && !is_discarded(&object[section].name) && !may_be_discarded(&symbol.name) {
             part.kept.push(&symbol.name);
         }
@@ -149,6 +154,24 @@ mod tests {
         assert_eq!(found(&part(&["show"]), &all), [3]);
         assert_eq!(found(&part(&["show", "store", "more"]), &all), NONE);
         assert_eq!(found(&part(&["show", "show"]), &all), NONE);
+    }
+
+    #[test]
+    fn empty_variables_need_not_be_in_the_parent() {
+        let mut object = ObjectFile::default();
+        let section = object.add_section(kpatch_elf::Section::progbits(".bss.x", 0, 1));
+        let local = |name: &str, kind, size| Symbol {
+            kind,
+            size,
+            definition: kpatch_elf::Definition::Section(section),
+            ..Symbol::undefined(name, Binding::Local)
+        };
+        object.add_symbol(local("core.c", SymbolKind::File, 0));
+        object.add_symbol(local("__key.1", SymbolKind::Object, 0));
+        object.add_symbol(local("count", SymbolKind::Object, 4));
+        let parts = parts_of(&object);
+        assert_eq!((parts[0].name, parts[0].kept.as_slice()), ("core.c", &["count"][..]));
+        assert!(parts[0].all.contains("__key.1"));
     }
 
     #[test]

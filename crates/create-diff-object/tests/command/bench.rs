@@ -12,6 +12,9 @@ use tempfile::TempDir;
 pub(crate) const MAIN: &str = "\
 extern int outside(int);
 int shown;
+struct none { };
+static struct none key;
+void *lock = &key;
 static __attribute__((noinline)) int show(int x)
 {
 \tshown = x;

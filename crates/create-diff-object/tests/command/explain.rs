@@ -30,7 +30,7 @@ fn explanations_come_behind_the_lines() {
     assert_eq!(lines.next(), Some("core.o: new function: added"));
     assert_eq!(lines.next(), Some("core.o: why function change is changed: instruction"));
     let rest: Vec<&str> = lines.collect();
-    for text in ["original: change", "core.c:24", "patched: change", "core.c:19", "call   show"] {
+    for text in ["original: change", "core.c:27", "patched: change", "core.c:22", "call   show"] {
         assert!(rest.iter().any(|line| line.contains(text)), "{text}: {}", run.stdout);
     }
     // Without a question there is no answer.
@@ -58,7 +58,7 @@ fn json_is_all_of_standard_output() {
     assert!(excerpt.code.iter().any(|code| code.text == "call   show"), "{excerpt:#?}");
     assert!(excerpt.source.as_ref().unwrap().file.ends_with("core.c"));
     assert_eq!(object.new[0].name, "added");
-    assert_eq!(object.new[0].source.as_ref().unwrap().line, 13);
+    assert_eq!(object.new[0].source.as_ref().unwrap().line, 16);
     let again = bench.run(&["--format", "json"], "some-module", "/dev/null");
     assert_eq!(again.stdout, run.stdout);
 }

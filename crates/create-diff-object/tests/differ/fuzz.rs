@@ -224,6 +224,8 @@ fn answers(damaged: &[u8], other: &ObjectFile, counts: &mut Counts) -> Result<()
     for (original, patched) in [(other, &object), (&object, other)] {
         if let Ok(examined) = examine_objects("damaged.o", original, patched) {
             examined.difference.details();
+            let explained = examined.difference.explain();
+            explained.text();
         }
         let Ok(difference) = compare_objects("damaged.o", original, patched) else { continue };
         answered = true;
