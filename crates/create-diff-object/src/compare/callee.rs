@@ -72,16 +72,38 @@ const TAKES_LINE: &[(&str, usize)] = &[
     ("asswarn", 3),
 ];
 
-/// Whether the immediate of the instruction of that index is a line number by its use.
-pub(super) fn is_line_argument(steps: &Steps<'_>, index: usize) -> bool {
-    let Some(step) = steps.list.get(index) else { return false };
-    let Some(argument) = argument(step) else { return false };
-    let Some(path) = way_to_call(steps, index, ARGUMENTS[argument]) else { return false };
+/// What the use of a number says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Use {
+    /// Nothing.
+    Unknown,
+    /// It stands behind the name of its function, as a line may.
+    BesideFunction,
+    /// It is a line: what is called takes one there, or it stands behind the name of its file.
+    Line,
+}
+
+/// What is done with the immediate of the instruction of that index.
+pub(super) fn use_of(steps: &Steps<'_>, index: usize) -> Use {
+    let argument = steps.list.get(index).and_then(argument);
+    let Some(argument) = argument else { return Use::Unknown };
+    let Some(path) = way_to_call(steps, index, ARGUMENTS[argument]) else { return Use::Unknown };
     let callee = path.last().and_then(|call| symbol(steps, &steps.list[*call]));
     if callee.is_some_and(|name| TAKES_LINE.contains(&(name, argument))) {
-        return true;
+        return Use::Line;
     }
-    argument > 0 && is_file_name(steps, index, &path, ARGUMENTS[argument - 1])
+    let before = argument.checked_sub(1).map(|before| ARGUMENTS[before]);
+    let load = before.and_then(|register| load(steps, index, &path, register));
+    match load.map(|step| named(steps, step)) {
+        Some(Some(text)) if is_source_file(text) => Use::Line,
+        Some(Some(text))
+            if text
+                == steps.side.name(steps.atom).split('.').next().unwrap_or_default().as_bytes() =>
+        {
+            Use::BesideFunction
+        }
+        _ => Use::Unknown,
+    }
 }
 
 /// The number of the argument that an instruction loads with an immediate.
@@ -142,8 +164,13 @@ fn symbol<'a>(steps: &Steps<'a>, step: &Step<'_>) -> Option<&'a str> {
     }
 }
 
-/// Whether `register` is loaded with the name of a source file for the call at the end of `path`.
-fn is_file_name(steps: &Steps<'_>, index: usize, path: &[usize], register: Register) -> bool {
+/// What loads `register` for the call at the end of `path`.
+fn load<'s, 'a>(
+    steps: &'s Steps<'a>,
+    index: usize,
+    path: &[usize],
+    register: Register,
+) -> Option<&'s Step<'a>> {
     let mut info = InstructionInfoFactory::new();
     let before = (0..index)
         .rev()
@@ -151,26 +178,29 @@ fn is_file_name(steps: &Steps<'_>, index: usize, path: &[usize], register: Regis
         .take_while(|at| steps.list[*at].instruction.flow_control() == FlowControl::Next);
     let on_the_way = path.split_last().map_or(&[][..], |(_, way)| way);
     let loads = on_the_way.iter().rev().copied().chain(before);
-    let load = loads.map(|at| &steps.list[at]).find(|step| writes(&mut info, step, register));
-    load.is_some_and(|step| {
-        matches!(step.instruction.mnemonic(), Mnemonic::Mov | Mnemonic::Lea)
-            && string(steps, step).is_some_and(is_source_file)
-    })
+    loads.map(|at| &steps.list[at]).find(|step| writes(&mut info, step, register))
 }
 
-/// The string whose address an instruction loads.
-fn string<'a>(steps: &Steps<'a>, step: &Step<'_>) -> Option<&'a [u8]> {
-    let section = steps.side.atoms[steps.atom].section;
-    let reference = steps.side.references_in(section, step.start..step.end).first()?;
+/// The text whose address an instruction loads: a string, or the name of a function.
+fn named<'a>(steps: &Steps<'a>, step: &Step<'_>) -> Option<&'a [u8]> {
+    let loads = matches!(step.instruction.mnemonic(), Mnemonic::Mov | Mnemonic::Lea);
     let is_address = step.instruction.mnemonic() == Mnemonic::Lea
         || step.instruction.op1_kind() != OpKind::Memory;
-    text(steps.side, reference).filter(|_| is_address)
+    if !loads || !is_address {
+        return None;
+    }
+    let section = steps.side.atoms[steps.atom].section;
+    text(steps.side, steps.side.references_in(section, step.start..step.end).first()?)
 }
 
-/// The string that a reference leads to, without the NUL at its end.
+/// The string or the function's name (`__func__`) that a reference leads to, without the NUL at its end.
 pub(super) fn text<'a>(side: &'a Side<'_>, reference: &Reference) -> Option<&'a [u8]> {
     let Target::Atom(atom) = reference.target else { return None };
-    if side.atoms[atom].kind != AtomKind::String {
+    let is_text = match side.atoms[atom].kind {
+        AtomKind::String => true,
+        _ => side.name(atom).starts_with("__func__") || side.name(atom).starts_with("__FUNCTION__"),
+    };
+    if !is_text {
         return None;
     }
     let text = side.bytes(atom).get(usize::try_from(reference.delta).ok()?..)?;

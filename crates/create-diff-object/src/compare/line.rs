@@ -2,13 +2,15 @@
 //! them, and moves with every line above it. Without a change of what the code does, nobody wants it in
 //! a patch.
 //!
-//! Bias: a number counts as a line only on evidence: the row of the debug information for its own
-//! instruction, which must have moved as far; a function that is known to take a line; the name of the
-//! source file in the argument before. What could be a line is not one for that.
+//! Bias: a number counts as a line only on evidence: it is the line of its own instruction by the debug
+//! information of both objects, or near it and stands behind the name of its function; a function is
+//! called that is known to take a line; the argument before is the name of a source file. What could be
+//! a line is not one for that.
 
 use std::cell::OnceCell;
 
 use super::callee;
+use super::callee::Use;
 use super::code::Steps;
 
 use crate::atoms::AtomId;
@@ -16,9 +18,9 @@ use crate::lines::rows::Rows;
 use crate::sections;
 use crate::side::Side;
 
-/// Farthest that `__LINE__` is behind the line of its statement: in a macro call of several lines it is
-/// the last one.
-const LONGEST_STATEMENT: i64 = 32;
+/// Farthest that `__LINE__` is behind the line of its statement: to clang, a macro call of several lines is
+/// where it ends.
+const LONGEST_STATEMENT: u64 = 32;
 
 /// The largest number that counts as a line.
 const LAST_LINE: u64 = 1 << 18;
@@ -47,29 +49,34 @@ impl<'a> LineNumbers<'a> {
         if !(1..LAST_LINE).contains(&old) || !(1..LAST_LINE).contains(&new) {
             return false;
         }
-        self.is_line_of_row((o, old), (p, new), index)
-            || callee::is_line_argument(o, index) && callee::is_line_argument(p, index)
+        let used = callee::use_of(o, index).min(callee::use_of(p, index));
+        match self.behind_row((o, old), (p, new), index) {
+            _ if used == Use::Line => true,
+            Some(behind) if used == Use::BesideFunction => behind <= LONGEST_STATEMENT,
+            // A number that is near its line may be any.
+            Some(behind) => behind == 0,
+            None => false,
+        }
     }
 
-    /// Whether both values are as far behind the line of their instruction.
-    fn is_line_of_row(
+    /// How far both values are behind the line of their instruction, if equally far in one file.
+    fn behind_row(
         &self,
         (o, old): (&Steps<'_>, u64),
         (p, new): (&Steps<'_>, u64),
         index: usize,
-    ) -> bool {
+    ) -> Option<u64> {
         let read = || (Rows::read(self.original.object), Rows::read(self.patched.object));
         let (o_rows, p_rows) = self.rows.get_or_init(read);
         let at = |steps: &Steps<'_>| {
             Some((steps.side.atoms[steps.atom].section, steps.list.get(index)?.start))
         };
-        let o_row = at(o).and_then(|(section, offset)| o_rows.at(section, offset));
-        let p_row = at(p).and_then(|(section, offset)| p_rows.at(section, offset));
-        let (Some(a), Some(b)) = (o_row, p_row) else { return false };
-        let behind = old as i64 - i64::from(a.line);
-        file_name(a.file) == file_name(b.file)
-            && behind == new as i64 - i64::from(b.line)
-            && (0..=LONGEST_STATEMENT).contains(&behind)
+        let a = at(o).and_then(|(section, offset)| o_rows.at(section, offset))?;
+        let b = at(p).and_then(|(section, offset)| p_rows.at(section, offset))?;
+        let behind = old.checked_sub(u64::from(a.line))?;
+        let same = file_name(a.file) == file_name(b.file)
+            && new.checked_sub(u64::from(b.line)) == Some(behind);
+        same.then_some(behind)
     }
 
     /// Whether two pieces of data of one size differ in nothing but a field that holds a line.

@@ -15,9 +15,10 @@ int f(int x)
 	return outside(__LINE__) + tell(1, 2, 3, 4, 5, __LINE__);
 }
 
+#define REPORT(what, more) report(what, __LINE__, more)
+
 int g(int x)
 {
-	return report("a call of several lines",
-		      __LINE__,
+	return REPORT(__func__,
 		      x);
 }
