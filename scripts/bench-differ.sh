@@ -42,4 +42,4 @@ for patch in examples/cmdline.patch scripts/bench/tcp-input.patch; do
   }
 done
 say "$(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg)"
-cargo bench --locked -p create-diff-object
+cargo bench --locked -p create-diff-object --bench phases --bench process
