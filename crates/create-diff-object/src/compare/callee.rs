@@ -27,8 +27,8 @@ const FARTHEST_CALL: usize = 24;
 /// Functions of the kernel that take `__LINE__`, and in which argument, from 0.
 ///
 /// Sources (Linux 6.12): `include/linux/{kernel,lockdep,jbd2}.h`, `include/asm-generic/bug.h`,
-/// `include/acpi/acpixf.h`, `drivers/acpi/acpica/acdebug.h`, `fs/btrfs/{messages,transaction}.h`,
-/// `fs/ext4/{ext4,ext4_jbd2}.h`, `fs/xfs/xfs_{message,error}.h`; `___might_sleep` is that of kernels
+/// `include/acpi/acpixf.h`, `drivers/acpi/acpica/{acdebug,acutils}.h`,
+/// `fs/btrfs/{messages,transaction}.h`, `fs/ext4/{ext4,ext4_jbd2}.h`, `fs/xfs/xfs_{message,error}.h`; `___might_sleep` is that of kernels
 /// before 5.17.
 const TAKES_LINE: &[(&str, usize)] = &[
     ("__might_sleep", 1),
@@ -51,6 +51,8 @@ const TAKES_LINE: &[(&str, usize)] = &[
     ("acpi_bios_exception", 1),
     ("acpi_debug_print", 1),
     ("acpi_debug_print_raw", 1),
+    ("acpi_ut_allocate_object_desc_dbg", 1),
+    ("acpi_ut_create_internal_object_dbg", 1),
     ("__btrfs_abort_transaction", 2),
     ("__btrfs_handle_fs_error", 2),
     ("__btrfs_std_error", 2),

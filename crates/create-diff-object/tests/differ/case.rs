@@ -85,6 +85,23 @@ pub(crate) fn read_all(family: Family) -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
+/// The tables of `tests/README.md` name cases in their columns of that name.
+pub(crate) fn those_in_the_readme_exist() -> Result<(), String> {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let text = fs::read_to_string(tests.join("README.md")).map_err(|e| e.to_string())?;
+    let mut found = 0;
+    for row in text.lines().filter(|line| line.starts_with("| ")) {
+        let column = row.split('|').nth(2).unwrap_or_default();
+        for case in column.split('`').skip(1).step_by(2) {
+            if !tests.join("cases").join(case).with_extension("c").exists() {
+                return Err(format!("no case `{case}`"));
+            }
+            found += 1;
+        }
+    }
+    if found < 50 { Err(format!("only {found} cases are named")) } else { Ok(()) }
+}
+
 /// Directives of which a compiler's own replace the general ones: those that name all of something.
 const ANSWERS: [&str; 5] = ["same", "changed", "new", "new-globals", "refuse"];
 const PLACEHOLDERS: &str = "placeholders";

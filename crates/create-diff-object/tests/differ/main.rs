@@ -90,6 +90,7 @@ fn main() -> ExitCode {
     let padded = &ways()[0];
     let cases: Vec<_> = gcc.into_iter().filter(|case| case.is_for(padded)).collect();
     trials.extend(fuzz::trials(&cases, padded));
+    trials.push(Trial::test("readme::cases", || Ok(case::those_in_the_readme_exist()?)));
     trials.extend(files::trials());
     trials.extend(real::trials());
     trials.extend(pairs::trials(&real::shared()));

@@ -4,6 +4,7 @@ use anyhow::Context;
 use anyhow::Result;
 use anyhow::ensure;
 use integration::kernel;
+use integration::self_diff::Answer;
 use integration::self_diff::Ground;
 
 use crate::Test;
@@ -15,7 +16,7 @@ const SAMPLE: usize = 60;
 
 /// The tests.
 pub(crate) fn tests() -> Vec<Test> {
-    vec![test("self_diff::one_instruction", one_instruction)]
+    vec![test("self_diff::sample", sample), test("self_diff::one_instruction", one_instruction)]
 }
 
 fn test(name: &str, run: fn(&Ground) -> Result<()>) -> Test {
@@ -27,6 +28,24 @@ fn test(name: &str, run: fn(&Ground) -> Result<()>) -> Test {
         ground().and_then(|ground| run(&ground)).map_err(failed)
     };
     Test { name: name.to_owned(), boots: false, absent: None, run: Box::new(run) }
+}
+
+fn sample(ground: &Ground) -> Result<()> {
+    let units = ground.sample(SAMPLE)?;
+    ensure!(units.len() == SAMPLE, "only {} units", units.len());
+    let answers = ground.compare(&units)?;
+    let same = answers.iter().filter(|(_, answer)| *answer == Answer::Same).count();
+    let others: Vec<String> = answers
+        .iter()
+        .filter_map(|(object, answer)| match answer {
+            Answer::Differs(text) => Some(format!("{object}: {text}")),
+            _ => None,
+        })
+        .collect();
+    ensure!(others.is_empty(), "{} of {SAMPLE} differ:\n{}", others.len(), others.join("\n"));
+    // A few need headers that only a whole build generates.
+    ensure!(same >= SAMPLE - 5, "only {same} of {SAMPLE} compile: {answers:?}");
+    Ok(())
 }
 
 /// A single other instruction is seen, though all lines have moved as well.
