@@ -40,21 +40,30 @@ impl Pair<'_> {
         (original, patched): (AtomId, AtomId),
         reason: &Reason,
     ) -> Change {
-        // A difference in a cold part is shown there, if both sides have that part.
-        let (what, place) = match &reason.what {
-            What::ColdPart { part, what } => match correlation.original_of(*part) {
-                Some(old) => (&**what, (old, *part)),
-                None => (&**what, (original, patched)),
-            },
-            what => (what, (original, patched)),
-        };
+        // A difference in a cold part, or in a function that is copied for its callers, is shown there, if
+        // both sides have that.
+        let (mut what, mut place, mut callee) = (&reason.what, (original, patched), None);
+        while let What::ColdPart { part, what: there }
+        | What::Callee { function: part, what: there } = what
+        {
+            if let Some(old) = correlation.original_of(*part) {
+                place = (old, *part);
+            }
+            if matches!(what, What::Callee { .. }) {
+                callee = Some(self.patched.side.name(*part));
+            }
+            what = there;
+        }
         let is_code = self.patched.side.atoms[place.1].kind == AtomKind::Function;
         let ((class, summary), excerpts) = match is_code {
             true => self.code(place, what, reason),
             false => self.data(place, what, reason),
         };
         let inlined = is_code.then(|| self.inlined(original, patched)).flatten();
-        let (class, summary) = inlined.unwrap_or((class, summary));
+        let (class, mut summary) = inlined.unwrap_or((class, summary));
+        if let Some(callee) = callee {
+            summary = format!("in `{callee}`, which it calls and nothing can redirect: {summary}");
+        }
         Change {
             name: self.patched.side.name(patched).to_owned(),
             original_name: self.original.side.name(original).to_owned(),

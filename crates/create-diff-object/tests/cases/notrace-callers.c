@@ -1,6 +1,8 @@
 // Nothing can redirect a function without ftrace entry, but its callers can be, when all of them are
 // known: they call a copy, also from where they are cold and by jumps.
 //@ changed: g h k
+//@ explains: g: in `f`, which it calls and nothing can redirect
+//@ explains: g: notrace-callers.c:
 //@ refers: g -> f
 //@ refers: h -> f
 //@ run: g(2) = 9

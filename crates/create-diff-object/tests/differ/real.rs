@@ -7,6 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use create_diff_object::compare_objects;
+use create_diff_object::notices::Notice;
 use kpatch_elf::ObjectFile;
 use kpatch_elf::SectionId;
 use kpatch_elf::Symbol;
@@ -131,8 +132,13 @@ fn changed_alone(
     };
     // A cold part is redirected with its function.
     let whole = function.strip_suffix(".cold").unwrap_or(function);
-    if difference.changed_functions() != [whole] || !difference.new_functions().is_empty() {
-        let (changed, new) = (difference.changed_functions(), difference.new_functions());
+    let (changed, new) = (difference.changed_functions(), difference.new_functions());
+    let notices = difference.notices();
+    let is_copied =
+        |notice: &Notice| notice.place.symbol.as_deref() == Some(whole) && !changed.is_empty();
+    // What nothing can redirect is copied for its callers, and that is said.
+    let only_callers = !changed.contains(&whole) && notices.iter().any(is_copied);
+    if changed != [whole] && !only_callers || !new.is_empty() {
         return Err(format!("changed {changed:?}, new {new:?}"));
     }
     let object = match difference.emit(&Kernel { case: &case, original }) {
@@ -140,7 +146,8 @@ fn changed_alone(
         Err(refusals) => return only_about(function, &refusals).map(|()| false),
     };
     emitted::is_sound(&object, directory)?;
-    emitted::names_patched_functions(&object, &[whole.to_owned()])?;
+    let changed: Vec<String> = changed.into_iter().map(str::to_owned).collect();
+    emitted::names_patched_functions(&object, &changed)?;
     Ok(true)
 }
 
