@@ -176,6 +176,15 @@ impl Difference<'_> {
         original.map_or(self.patched.name(patched), |original| self.original.name(original))
     }
 
+    /// Names of the functions of the kernel that the patch has a copy of because nothing can redirect
+    /// them, by name. Their callers are changed functions.
+    pub fn copied_functions(&self) -> Vec<&str> {
+        let copied = self.selection.copied.keys();
+        let mut names: Vec<&str> = copied.map(|id| self.old_name(*id)).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Names of the functions that the kernel does not have, by name.
     pub fn new_functions(&self) -> Vec<&str> {
         let new = self.selection.new_functions.iter();
