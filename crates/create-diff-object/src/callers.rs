@@ -63,8 +63,9 @@ pub(crate) fn patch_callers(known: Known<'_>, selection: &mut Selection) {
             continue;
         };
         let reason = selection.changed.get(&root).or(selection.copied.get(&root)).cloned();
-        let Some(Reason { what, .. }) = reason else { continue };
-        let because = Reason::whole(What::Callee { function: root, what: Box::new(what) });
+        let Some(reason) = reason else { continue };
+        let what = What::Callee { function: root, what: Box::new(reason.what) };
+        let because = Reason { what, ..reason };
         for id in copied {
             let reason = selection.changed.remove(&id).unwrap_or_else(|| because.clone());
             selection.copied.entry(id).or_insert(reason);

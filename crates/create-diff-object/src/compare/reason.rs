@@ -39,7 +39,7 @@ pub enum What {
         /// What is different there.
         what: Box<What>,
     },
-    /// A function that it calls, which nothing can redirect.
+    /// A function that it calls, which nothing can redirect; the place is in that function.
     Callee {
         /// The function, a piece of the patched object.
         function: AtomId,

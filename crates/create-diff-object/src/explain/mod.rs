@@ -69,7 +69,8 @@ impl Difference<'_> {
             changes.sort_by(|a, b| a.name.cmp(&b.name));
             changes
         };
-        let new = self.selection.new_functions.iter().map(|id| NewFunction {
+        let new = self.selection.new_functions.iter();
+        let new = new.filter(|id| !self.selection.copied.contains_key(id)).map(|id| NewFunction {
             name: self.patched.name(*id).to_owned(),
             source: patched.declared(*id),
         });
