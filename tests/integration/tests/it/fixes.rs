@@ -40,8 +40,8 @@ const REFUSED: &[(&str, Code)] = &[
     ("drivers_acpi_acpica_nsxfname", Code::SymbolNotUnique),
     // It changes `__init` code alone.
     ("fs_netfs_main", Code::InitChanged),
-    // The changed functions are `inline`, which the kernel makes `notrace`, and not inlined.
-    ("net_netfilter_ipvs_ip_vs_sync", Code::NoFtraceEntry),
+    // The changed function is `inline`, which the kernel makes `notrace`, not inlined, and called from
+    // other files.
     ("security_selinux_avc", Code::NoFtraceEntry),
     // It changes initial values of structures.
     ("net_smc_smc_inet", Code::DataChanged),
