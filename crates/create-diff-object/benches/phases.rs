@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use common::listing;
 use common::real;
 use common::synthetic;
-use create_diff_object::parent::listing::Listing;
+use create_diff_object::kernel::parent::listing::Listing;
 use divan::Bencher;
 use kpatch_elf::ObjectFile;
 

@@ -29,15 +29,15 @@ use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::correlate::Correlation;
+use crate::correlate::names;
 use crate::lines::Lines;
-use crate::names;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::side::Side;
 use crate::notices::Notice;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::side::Side;
 
 /// Callbacks, a section for each kind.
 const CALLBACKS: &str = ".kpatch.callbacks.";

@@ -1,54 +1,37 @@
 //! Finds what a source patch changed in an object file, and cuts out exactly what a livepatch module
 //! needs of it.
 //!
-//! The phases, each a file, each from immutable inputs to new data:
+//! The phases, each a folder or a file, each from immutable inputs to new data:
 //!
-//! 1. [`side`]: an object is normalized: cut into [`atoms`], relocations resolved to their meaning
-//!    ([`references`], [`resolved`]), special sections taken apart ([`tables`] by the rules of
-//!    [`sections`]);
-//! 2. [`correlate`]: named pieces of both objects are matched, [`clones`] that lost their suffix or
-//!    got one, too; [`authors`]: what the patch's author
-//!    tells the tools;
-//! 3. [`compare`] and [`select`]: what changed, and what that needs; `callers`: which functions are
-//!    redirected in the place of one that cannot be;
-//! 4. [`check`]: what cannot be patched safely is refused;
-//! 5. [`outlive`]: what may run longer than the patch keeps its module loaded;
-//! 6. [`emit`]: the pieces are written as an object, references out of it resolved by [`symbols`]
-//!    according to the rules of [`resolve`], for the stand-alone tool from [`parent`].
+//! 1. [`normalize`]: an object is cut into pieces, relocations are resolved to their meaning, special
+//!    sections taken apart;
+//! 2. [`authors`]: what the patch's author tells the tools;
+//! 3. [`correlate`]: named pieces of both objects are matched, clones that lost their suffix or got one,
+//!    too;
+//! 4. [`compare`] and [`select`]: what changed, and what that needs;
+//! 5. [`check`]: what cannot be patched safely is refused;
+//! 6. [`outlive`]: what may run longer than the patch keeps its module loaded;
+//! 7. [`emit`]: the pieces are written as an object, references out of it resolved by what [`kernel`]
+//!    knows.
+//!
+//! [`explain`] says why a function counts as changed, with the source places that [`lines`] reads;
+//! [`notices`] are what the user should know of a patch that can be built.
 //!
 //! Bias: a difference that is not understood counts as a change, and a change that cannot be made
 //! safely is refused. A false change costs a few bytes, a missed one leaves the kernel unfixed.
 
-mod assembly;
-pub mod atoms;
 pub mod authors;
-pub mod branch_tables;
-mod callers;
 pub mod check;
-pub mod clones;
 pub mod compare;
 pub mod correlate;
 pub mod emit;
 pub mod explain;
+pub mod kernel;
 pub mod lines;
-pub mod mcount;
-pub mod names;
+pub mod normalize;
 pub mod notices;
 pub mod outlive;
-pub mod parent;
-pub mod patterns;
-pub mod record_sizes;
-pub mod references;
-pub mod resolve;
-pub mod resolved;
-pub mod runtime_const;
-pub mod sections;
 pub mod select;
-pub mod side;
-pub mod source_files;
-pub mod symbols;
-pub mod tables;
-pub mod uses;
 
 use std::cell::OnceCell;
 
@@ -62,10 +45,10 @@ use kpatch_refusal::Refusals;
 use authors::Authors;
 use correlate::Correlation;
 use emit::Emitted;
+use normalize::record_sizes::RecordSizes;
+use normalize::side::Side;
 use notices::Notice;
-use record_sizes::RecordSizes;
 use select::Selection;
-use side::Side;
 
 /// Two objects compared.
 #[derive(Debug)]
@@ -127,7 +110,7 @@ pub fn examine_objects_with<'a>(
         rayon::join(|| Side::new(name, original, sizes), || Side::new(name, patched, sizes));
     let (original, patched) = (original?, patched?);
     let correlation = correlate::correlate(&original, &patched);
-    let correlation = clones::follow(&original, &patched, correlation);
+    let correlation = correlate::clones::follow(&original, &patched, correlation);
     let authors = authors::read(name, &original, &patched)?;
     let selection = select::select(&original, &patched, &correlation, &authors);
     let checked = check::Checked {
@@ -139,7 +122,7 @@ pub fn examine_objects_with<'a>(
         lines: OnceCell::new(),
     };
     let mut refusals = check::check(&checked);
-    refusals.extend(assembly::check(&checked, &authors));
+    refusals.extend(check::assembly::check(&checked, &authors));
     let sides = (&original, &patched);
     refusals.extend(authors.check(name, sides, &correlation, &selection.included));
     let difference = Difference { name, patched, original, correlation, authors, selection };
@@ -171,7 +154,7 @@ impl Difference<'_> {
 
     /// What a piece of the patched object is called in the original one, if it has one: compilers number
     /// as they like.
-    fn old_name(&self, patched: atoms::AtomId) -> &str {
+    fn old_name(&self, patched: normalize::atoms::AtomId) -> &str {
         let original = self.correlation.original_of(patched);
         original.map_or(self.patched.name(patched), |original| self.original.name(original))
     }
@@ -196,7 +179,7 @@ impl Difference<'_> {
 
     /// Names that this object defines anew for the other objects of the patch.
     pub fn new_globals(&self) -> Vec<&str> {
-        let new = |id: &&atoms::AtomId| self.correlation.original_of(**id).is_none();
+        let new = |id: &&normalize::atoms::AtomId| self.correlation.original_of(**id).is_none();
         let symbols = self.selection.included.iter().filter(new).flat_map(|id| {
             self.patched.atoms[*id].symbols.iter().map(|s| &self.patched.object[*s])
         });
@@ -224,7 +207,7 @@ impl Difference<'_> {
         let Difference { name, patched, correlation, authors, selection, .. } = self;
         let unchanged = &selection.ignored_unchanged;
         let mut all = authors.notices(name, patched, correlation, unchanged);
-        all.extend(callers::notices(name, patched, selection));
+        all.extend(select::callers::notices(name, patched, selection));
         all.extend(notices::of_record_sizes(name, patched, selection));
         all.extend(notices::of_what_stays_behind(name, &self.original, patched));
         notices::sorted(all)
@@ -234,7 +217,7 @@ impl Difference<'_> {
     ///
     /// # Errors
     /// Every reference that cannot be resolved.
-    pub fn emit(&self, symbols: &dyn symbols::Symbols) -> Result<Emitted, Refusals> {
+    pub fn emit(&self, symbols: &dyn kernel::symbols::Symbols) -> Result<Emitted, Refusals> {
         emit::emit(self, symbols)
     }
 }

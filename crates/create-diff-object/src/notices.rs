@@ -9,13 +9,13 @@ use kpatch_elf::ObjectFile;
 use kpatch_elf::SectionId;
 use kpatch_refusal::Place;
 
-use crate::names;
-use crate::sections::Class;
-use crate::sections::Table;
-use crate::sections::classify;
+use crate::correlate::names;
+use crate::normalize::sections::Class;
+use crate::normalize::sections::Table;
+use crate::normalize::sections::classify;
+use crate::normalize::side::Side;
+use crate::normalize::tables::Contradiction;
 use crate::select::Selection;
-use crate::side::Side;
-use crate::tables::Contradiction;
 
 /// A warning. Printed as `warning: …`, it refuses nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

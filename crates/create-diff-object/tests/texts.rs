@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use create_diff_object::parent::listing::Listing;
+use create_diff_object::kernel::parent::listing::Listing;
 use kpatch_elf::livepatch::LivepatchSymbol;
 use kpatch_elf::livepatch::rela_section_object;
 use proptest::collection::vec;

@@ -1,5 +1,5 @@
 //! What is known of the running kernel's symbols, from the shipped image and modules, for the rules of
-//! [`create_diff_object::resolve`]. A name that could mean two symbols is refused: the wrong one would
+//! [`create_diff_object::kernel::rules`]. A name that could mean two symbols is refused: the wrong one would
 //! be patched or called.
 
 use std::collections::BTreeMap;
@@ -8,13 +8,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use create_diff_object::resolve;
-use create_diff_object::resolve::Exporter;
-use create_diff_object::resolve::Kernel;
-use create_diff_object::resolve::Rules;
-use create_diff_object::symbols::Resolution;
-use create_diff_object::symbols::Symbols;
-use create_diff_object::symbols::Wanted;
+use create_diff_object::kernel::rules;
+use create_diff_object::kernel::rules::Exporter;
+use create_diff_object::kernel::rules::Kernel;
+use create_diff_object::kernel::rules::Rules;
+use create_diff_object::kernel::symbols::Resolution;
+use create_diff_object::kernel::symbols::Symbols;
+use create_diff_object::kernel::symbols::Wanted;
 use kpatch_elf::livepatch::LivepatchSymbol;
 use kpatch_elf::livepatch::VMLINUX;
 use kpatch_refusal::Code;
@@ -144,7 +144,7 @@ impl OwnerSymbols<'_> {
     fn unique(&self, object: &str, name: &str) -> Result<Option<LivepatchSymbol>, Refusal> {
         match self.found(object, name) {
             Found::None => Ok(None),
-            Found::Unique => Ok(Some(resolve::livepatch_symbol(object, name))),
+            Found::Unique => Ok(Some(rules::livepatch_symbol(object, name))),
             Found::Many(count) => Err(Refusal::new(
                 Code::SymbolNotUnique,
                 Place::default().symbol(name),
@@ -179,7 +179,7 @@ impl Kernel for OwnerSymbols<'_> {
     }
 
     fn unknown(&self, wanted: Wanted<'_>) -> Result<Resolution, Refusal> {
-        Err(resolve::not_found(self.object(), wanted.name))
+        Err(rules::not_found(self.object(), wanted.name))
     }
 }
 

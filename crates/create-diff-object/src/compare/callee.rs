@@ -11,11 +11,11 @@ use iced_x86::Register;
 use super::code::Step;
 use super::code::Steps;
 
-use crate::atoms::AtomKind;
-use crate::references;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::side::Side;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::side::Side;
 
 /// Registers of the first integer arguments (System V ABI for x86-64).
 const ARGUMENTS: [Register; 6] =

@@ -17,10 +17,10 @@ use iced_x86::Mnemonic;
 
 use super::What;
 
-use crate::atoms::AtomId;
-use crate::references;
-use crate::sections::Policy;
-use crate::side::Side;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::references;
+use crate::normalize::sections::Policy;
+use crate::normalize::side::Side;
 
 /// The smallest alignment of a place inside a function that compilers ask for by NOPs.
 const LEAST_ALIGNMENT: u64 = 8;

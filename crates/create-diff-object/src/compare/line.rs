@@ -13,10 +13,10 @@ use super::callee;
 use super::callee::Use;
 use super::code::Steps;
 
-use crate::atoms::AtomId;
 use crate::lines::rows::Rows;
-use crate::sections;
-use crate::side::Side;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::sections;
+use crate::normalize::side::Side;
 
 /// Farthest that `__LINE__` is behind the line of its statement: to clang, a macro call of several lines is
 /// where it ends.

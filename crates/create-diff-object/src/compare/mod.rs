@@ -18,16 +18,16 @@ use kpatch_elf::RelocationKind;
 use kpatch_elf::Section;
 use kpatch_elf::section_flags::WRITE;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::correlate::Correlation;
-use crate::names;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::sections::BUG_LINE;
-use crate::sections::BUG_TABLE;
-use crate::side::Side;
-use crate::tables::Entry;
+use crate::correlate::names;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::sections::BUG_LINE;
+use crate::normalize::sections::BUG_TABLE;
+use crate::normalize::side::Side;
+use crate::normalize::tables::Entry;
 
 use code::Alignment;
 use code::Mismatch;

@@ -1,6 +1,6 @@
 //! Why two pieces differ, in a form that messages and explanations are made from.
 
-use crate::atoms::AtomId;
+use crate::normalize::atoms::AtomId;
 
 /// Why two pieces differ: the first difference found, and where it is on either side.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,12 +8,12 @@ use super::Emitter;
 use super::PlaceOf;
 use super::targets::Named;
 
-use crate::atoms::AtomId;
-use crate::references::Reference;
-use crate::resolved;
-use crate::resolved::JUMP;
-use crate::runtime_const;
-use crate::side::Side;
+use crate::emit::runtime_const;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::references::Reference;
+use crate::normalize::resolved;
+use crate::normalize::resolved::JUMP;
+use crate::normalize::side::Side;
 
 /// The bytes of `atom`, rewritten, stubs behind them.
 pub(super) fn bytes(side: &Side<'_>, atom: AtomId) -> Vec<u8> {

@@ -13,8 +13,8 @@ use super::Emitter;
 use super::LINK_FLAGS;
 use super::keys::Site;
 
-use crate::atoms::AtomId;
-use crate::sections::Policy;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::sections::Policy;
 
 impl Emitter<'_> {
     /// The entries of special sections that belong to included atoms.

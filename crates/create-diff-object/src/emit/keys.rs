@@ -23,15 +23,15 @@ use kpatch_refusal::Refusal;
 use super::Emitter;
 use super::targets::Named;
 
-use crate::atoms::AtomId;
+use crate::kernel::symbols::Resolution;
+use crate::kernel::symbols::Wanted;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::sections::DYNAMIC_DEBUG;
+use crate::normalize::sections::STATIC_CALL_SITES;
+use crate::normalize::tables::Entry;
 use crate::notices::Notice;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::sections::DYNAMIC_DEBUG;
-use crate::sections::STATIC_CALL_SITES;
-use crate::symbols::Resolution;
-use crate::symbols::Wanted;
-use crate::tables::Entry;
 
 /// The static key of what is switched off for good.
 const OFF_KEY: &str = "__kpatch_key_off";

@@ -5,7 +5,9 @@
 mod code;
 mod entries;
 mod keys;
+pub mod mcount;
 mod records;
+pub mod runtime_const;
 mod targets;
 mod unwind;
 
@@ -30,11 +32,11 @@ use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
 use crate::Difference;
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
+use crate::kernel::symbols::Symbols;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
 use crate::notices;
 use crate::notices::Notice;
-use crate::symbols::Symbols;
 
 /// What is written for one object of the kernel.
 #[derive(Debug)]

@@ -21,8 +21,8 @@ use kpatch_refusal::Refusal;
 use super::Emitter;
 
 use crate::Difference;
-use crate::atoms::AtomId;
-use crate::symbols::Wanted;
+use crate::kernel::symbols::Wanted;
+use crate::normalize::atoms::AtomId;
 
 /// Annotation of places without ENDBR that data refers to (`include/linux/objtool.h`).
 const NOENDBR: &str = ".discard.noendbr";

@@ -16,13 +16,13 @@ use super::Outside;
 use super::PlaceOf;
 
 use crate::Difference;
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::sections::FENTRY;
-use crate::symbols::Resolution;
-use crate::symbols::Wanted;
+use crate::kernel::symbols::Resolution;
+use crate::kernel::symbols::Wanted;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::sections::FENTRY;
 
 /// What the kernel calls a piece.
 pub(super) struct Named {

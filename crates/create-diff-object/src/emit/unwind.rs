@@ -12,10 +12,10 @@ use kpatch_elf::SectionId;
 
 use super::Emitter;
 
-use crate::references::Target;
-use crate::resolved;
-use crate::sections::ORC;
-use crate::sections::ORC_IP;
+use crate::normalize::references::Target;
+use crate::normalize::resolved;
+use crate::normalize::sections::ORC;
+use crate::normalize::sections::ORC_IP;
 
 /// Size of an entry of `.orc_unwind_ip`.
 const IP_SIZE: u64 = 4;

@@ -14,13 +14,13 @@ use iced_x86::SymbolResolver;
 use iced_x86::SymbolResult;
 use kpatch_elf::SymbolId;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
-use crate::names;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::references::is_near_branch;
-use crate::side::Side;
+use crate::correlate::names;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::references::is_near_branch;
+use crate::normalize::side::Side;
 
 /// Longer strings are cut: they are there to be recognised.
 const STRING_SHOWN: usize = 60;

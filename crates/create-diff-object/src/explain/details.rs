@@ -3,11 +3,11 @@
 use kpatch_elf::Binding;
 
 use crate::Difference;
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::compare::Reason;
 use crate::compare::What;
-use crate::side::Side;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::side::Side;
 
 impl Difference<'_> {
     /// Every pair that differs, with the reason, then every piece that goes into the patch.

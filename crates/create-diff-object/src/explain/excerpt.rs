@@ -10,7 +10,7 @@ use super::report::Excerpt;
 use super::report::InstructionReport;
 use super::report::Source;
 
-use crate::atoms::AtomId;
+use crate::normalize::atoms::AtomId;
 
 /// How many instructions are shown before the difference.
 const BEFORE: usize = 3;

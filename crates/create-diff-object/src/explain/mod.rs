@@ -15,11 +15,11 @@ pub mod report;
 pub mod text;
 
 use crate::Difference;
-use crate::atoms::AtomId;
 use crate::lines::Inlined;
 use crate::lines::Lines;
 use crate::lines::Rows;
-use crate::side::Side;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::side::Side;
 
 use report::Change;
 use report::NewFunction;

@@ -14,14 +14,14 @@ use super::report::Change;
 use super::report::Class;
 use super::report::Excerpt;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::compare::Reason;
 use crate::compare::What;
 use crate::correlate::Correlation;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::side::Side;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::side::Side;
 
 /// Both sides.
 pub(super) struct Pair<'a> {
@@ -270,7 +270,7 @@ fn is_compilers(side: &Side<'_>, reference: &Reference) -> bool {
     let Target::Atom(id) = reference.target else { return false };
     match side.atoms[id].kind {
         AtomKind::Constant | AtomKind::Anonymous => true,
-        AtomKind::Data => crate::names::is_compiler_table(side.name(id)),
+        AtomKind::Data => crate::correlate::names::is_compiler_table(side.name(id)),
         _ => false,
     }
 }

@@ -6,12 +6,12 @@ use iced_x86::FlowControl;
 use iced_x86::Instruction;
 use iced_x86::OpKind;
 
-use crate::atoms::AtomId;
-use crate::references::Target;
-use crate::sections::ALTINSTRUCTIONS;
-use crate::sections::EX_TABLE;
-use crate::sections::JUMP_TABLE;
-use crate::side::Side;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::references::Target;
+use crate::normalize::sections::ALTINSTRUCTIONS;
+use crate::normalize::sections::EX_TABLE;
+use crate::normalize::sections::JUMP_TABLE;
+use crate::normalize::side::Side;
 
 /// Functions that do not return in any kernel, by the name under which they are global
 /// (`tools/objtool/noreturns.h`). A task that calls one never comes back to its caller.

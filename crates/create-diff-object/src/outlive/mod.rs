@@ -44,17 +44,17 @@ use kpatch_refusal::Place;
 use rustc_hash::FxHashMap;
 
 use crate::Difference;
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
+use crate::correlate::names;
 use crate::lines::Lines;
 use crate::lines::Rows;
-use crate::names;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::sections::ALTINSTRUCTIONS;
-use crate::sections::Policy;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::sections::ALTINSTRUCTIONS;
+use crate::normalize::sections::Policy;
+use crate::normalize::side::Side;
 use crate::select;
-use crate::side::Side;
 
 /// Code for the time before alternatives are applied, which for a module is before it runs: all jumps to
 /// it are replaced then (`static_cpu_has()`; `arch/x86/kernel/vmlinux.lds.S` says so of the section).

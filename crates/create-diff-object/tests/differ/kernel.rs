@@ -1,9 +1,9 @@
 //! A kernel that knows what a case says of it: some names are exported, modules own some, and all
 //! others are there for the livepatch core to find.
 
-use create_diff_object::symbols::Resolution;
-use create_diff_object::symbols::Symbols;
-use create_diff_object::symbols::Wanted;
+use create_diff_object::kernel::symbols::Resolution;
+use create_diff_object::kernel::symbols::Symbols;
+use create_diff_object::kernel::symbols::Wanted;
 use kpatch_elf::Binding;
 use kpatch_elf::ObjectFile;
 use kpatch_elf::livepatch::LivepatchSymbol;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
-use create_diff_object::record_sizes;
+use create_diff_object::normalize::record_sizes;
 use kpatch_elf::ObjectFile;
 use libtest_mimic::Failed;
 use libtest_mimic::Trial;

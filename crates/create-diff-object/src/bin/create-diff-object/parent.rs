@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use anyhow::Result;
-use create_diff_object::symbols::Resolution;
-use create_diff_object::symbols::Symbols;
-use create_diff_object::symbols::Wanted;
+use create_diff_object::kernel::symbols::Resolution;
+use create_diff_object::kernel::symbols::Symbols;
+use create_diff_object::kernel::symbols::Wanted;
 use kpatch_elf::livepatch::LivepatchSymbol;
 use kpatch_refusal::Refusal;
 use shipped_kernel::Exports;

@@ -11,14 +11,14 @@ use kpatch_elf::SectionId;
 use kpatch_elf::section_flags::EXEC;
 use rustc_hash::FxHashMap;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
-use crate::atoms::Atoms;
-use crate::names;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::sections::Class;
-use crate::sections::classify;
+use crate::correlate::names;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::atoms::Atoms;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::sections::Class;
+use crate::normalize::sections::classify;
 
 /// Which nameless pieces are branch tables, and which function each belongs to.
 #[derive(Debug, Default)]

@@ -19,14 +19,14 @@ use kpatch_elf::SymbolKind;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::atoms::AtomId;
-use crate::atoms::Atoms;
-use crate::resolved;
-use crate::resolved::Resolved;
-use crate::sections::ALTINSTRUCTIONS;
-use crate::sections::Class;
-use crate::sections::alt_replacement_len;
-use crate::sections::classify;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::Atoms;
+use crate::normalize::resolved;
+use crate::normalize::resolved::Resolved;
+use crate::normalize::sections::ALTINSTRUCTIONS;
+use crate::normalize::sections::Class;
+use crate::normalize::sections::alt_replacement_len;
+use crate::normalize::sections::classify;
 
 /// Fewer sections than this are not worth a thread's attention.
 const PER_THREAD: usize = 64;

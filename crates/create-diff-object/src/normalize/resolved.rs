@@ -19,14 +19,14 @@ use kpatch_refusal::Code;
 use kpatch_refusal::Refusal;
 use rustc_hash::FxHashMap;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
-use crate::atoms::Atoms;
 use crate::check::Checked;
-use crate::references;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::side::Side;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::atoms::Atoms;
+use crate::normalize::references;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::side::Side;
 
 /// `jmp rel32`, the field empty.
 pub const JUMP: [u8; 5] = [0xe9, 0, 0, 0, 0];
@@ -177,7 +177,7 @@ impl Stub<'_> {
 pub fn stubs<'a>(side: &'a Side<'_>, atom: AtomId) -> Vec<Stub<'a>> {
     let mut stubs: Vec<Stub<'a>> = Vec::new();
     let mut by_target = HashMap::new();
-    let &crate::atoms::Atom { start, end, .. } = &side.atoms[atom];
+    let &crate::normalize::atoms::Atom { start, end, .. } = &side.atoms[atom];
     for reference in side.references(atom).iter().filter(|r| r.kind == RelocationKind::PC8) {
         let next = stubs.len();
         let index = *by_target.entry((reference.target, reference.delta)).or_insert(next);

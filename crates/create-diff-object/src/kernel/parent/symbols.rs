@@ -25,12 +25,12 @@ use super::listing::Listing;
 use super::listing::ListingError;
 use super::listing::Place;
 
-use crate::resolve;
-use crate::resolve::Exporter;
-use crate::resolve::Kernel;
-use crate::resolve::Rules;
-use crate::symbols::Resolution;
-use crate::symbols::Wanted;
+use crate::kernel::rules;
+use crate::kernel::rules::Exporter;
+use crate::kernel::rules::Kernel;
+use crate::kernel::rules::Rules;
+use crate::kernel::symbols::Resolution;
+use crate::kernel::symbols::Wanted;
 
 /// The global function of every module's initialisation code (`include/linux/module.h`).
 const MODULE_INIT: &str = "init_module";
@@ -199,7 +199,7 @@ impl Kernel for ParentSymbols<'_> {
             // Of vmlinux behind a module only the exports are known. If the name is not unique there,
             // the kernel refuses position 0.
             let exported = self.exporter(name).is_some_and(|e| e.module == object);
-            return Ok(exported.then(|| resolve::livepatch_symbol(object, name)));
+            return Ok(exported.then(|| rules::livepatch_symbol(object, name)));
         }
         let all = self.counted(name);
         let Some(index) = self.choose(&all, wanted)? else { return Ok(None) };
@@ -208,7 +208,7 @@ impl Kernel for ParentSymbols<'_> {
             return Ok(None);
         }
         if all.len() == 1 {
-            return Ok(Some(resolve::livepatch_symbol(object, name)));
+            return Ok(Some(rules::livepatch_symbol(object, name)));
         }
         if self.changes_after_init(&all) {
             return Err(Refusal::new(
@@ -221,7 +221,7 @@ impl Kernel for ParentSymbols<'_> {
             ));
         }
         let position = u32::try_from(index + 1).unwrap_or(u32::MAX);
-        Ok(Some(LivepatchSymbol { position, ..resolve::livepatch_symbol(object, name) }))
+        Ok(Some(LivepatchSymbol { position, ..rules::livepatch_symbol(object, name) }))
     }
 
     fn exporter(&self, name: &str) -> Option<Exporter<'_>> {
@@ -246,7 +246,7 @@ impl Kernel for ParentSymbols<'_> {
     /// link of the module fails.
     fn unknown(&self, wanted: Wanted<'_>) -> Result<Resolution, Refusal> {
         match wanted.defined_here {
-            true => Err(resolve::not_found(&self.object, wanted.name)),
+            true => Err(rules::not_found(&self.object, wanted.name)),
             false => Ok(Resolution::Ordinary),
         }
     }

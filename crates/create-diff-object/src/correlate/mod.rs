@@ -2,6 +2,10 @@
 //! object is the old one of the kernel. A wrong match would redirect a function to the code of
 //! another, so what cannot be told apart with certainty stays unmatched and is remembered.
 
+pub mod clones;
+pub mod names;
+pub mod uses;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::hash::DefaultHasher;
@@ -12,15 +16,14 @@ use kpatch_elf::Binding;
 use kpatch_elf::section_flags::WRITE;
 use rustc_hash::FxHashMap;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
-use crate::names;
-use crate::references::Target;
-use crate::side::Side;
-use crate::source_files::SourceFiles;
-use crate::source_files::UNKNOWN;
-use crate::uses::Use;
-use crate::uses::Uses;
+use crate::correlate::uses::Use;
+use crate::correlate::uses::Uses;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Target;
+use crate::normalize::side::Side;
+use crate::normalize::source_files::SourceFiles;
+use crate::normalize::source_files::UNKNOWN;
 
 /// Which pieces belong together.
 #[derive(Debug, Clone, Default)]

@@ -19,8 +19,8 @@ use kpatch_elf::section_flags::ALLOC;
 use kpatch_elf::section_flags::EXEC;
 
 use crate::check::FENTRY_WITHIN;
-use crate::sections::FENTRY;
-use crate::sections::MCOUNT_LOC;
+use crate::normalize::sections::FENTRY;
+use crate::normalize::sections::MCOUNT_LOC;
 
 /// Size of an entry: the address of a call instruction.
 const ENTRY: usize = 8;

@@ -10,9 +10,9 @@ use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 
-use crate::symbols::Resolution;
-use crate::symbols::Symbols;
-use crate::symbols::Wanted;
+use crate::kernel::symbols::Resolution;
+use crate::kernel::symbols::Symbols;
+use crate::kernel::symbols::Wanted;
 
 /// What `THIS_MODULE` refers to: in a patched module's code the module itself, not the patch.
 const THIS_MODULE: &str = "__this_module";

@@ -10,10 +10,10 @@ use iced_x86::Decoder;
 use iced_x86::DecoderOptions;
 use rustc_hash::FxHashMap;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
-use crate::references::Target;
-use crate::side::Side;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Target;
+use crate::normalize::side::Side;
 
 /// All uses of the data of an object, found when first asked for.
 #[derive(Debug)]

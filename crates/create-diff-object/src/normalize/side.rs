@@ -13,19 +13,19 @@ use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use rustc_hash::FxHashMap;
 
-use crate::atoms;
-use crate::atoms::AtomId;
-use crate::atoms::Atoms;
-use crate::branch_tables;
-use crate::branch_tables::BranchTables;
-use crate::record_sizes::RecordSizes;
-use crate::references;
-use crate::references::Reference;
-use crate::resolved;
-use crate::sections::Policy;
-use crate::tables;
-use crate::tables::Entries;
-use crate::tables::Searched;
+use crate::normalize::atoms;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::Atoms;
+use crate::normalize::branch_tables;
+use crate::normalize::branch_tables::BranchTables;
+use crate::normalize::record_sizes::RecordSizes;
+use crate::normalize::references;
+use crate::normalize::references::Reference;
+use crate::normalize::resolved;
+use crate::normalize::sections::Policy;
+use crate::normalize::tables;
+use crate::normalize::tables::Entries;
+use crate::normalize::tables::Searched;
 
 /// The largest page of x86-64 that a section is ever aligned to.
 const MOST_ALIGNMENT: u64 = 2 << 20;

@@ -1,6 +1,8 @@
 //! Decides what goes into the patch: every changed function, what is new, and all that these need
 //! which the running kernel does not have.
 
+pub(crate) mod callers;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
@@ -8,19 +10,18 @@ use kpatch_elf::Binding;
 use kpatch_elf::SymbolId;
 use rustc_hash::FxHashMap;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::authors::Authors;
-use crate::callers;
 use crate::compare::Comparison;
 use crate::compare::Reason;
 use crate::compare::What;
 use crate::correlate::Correlation;
-use crate::names;
-use crate::references::Target;
-use crate::side::Side;
-use crate::source_files::SourceFiles;
-use crate::source_files::UNKNOWN;
+use crate::correlate::names;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Target;
+use crate::normalize::side::Side;
+use crate::normalize::source_files::SourceFiles;
+use crate::normalize::source_files::UNKNOWN;
 
 /// What goes into the patch. Atoms are those of the patched object.
 #[derive(Debug, Default)]

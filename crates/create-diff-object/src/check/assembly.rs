@@ -11,15 +11,15 @@ use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::authors::Authors;
 use crate::check::Checked;
 use crate::compare::Comparison;
-use crate::names;
-use crate::sections::Class;
-use crate::sections::classify;
-use crate::side::Side;
+use crate::correlate::names;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::sections::Class;
+use crate::normalize::sections::classify;
+use crate::normalize::side::Side;
 
 /// Refuses every such name behind which the objects differ.
 pub(crate) fn check(pair: &Checked<'_>, authors: &Authors) -> Vec<Refusal> {

@@ -17,8 +17,8 @@ use kpatch_elf::section_flags::MERGE;
 use kpatch_elf::section_flags::STRINGS;
 use kpatch_refusal::Code;
 
-use crate::patterns::Patterns;
-use crate::record_sizes;
+use crate::normalize::patterns::Patterns;
+use crate::normalize::record_sizes;
 
 /// What a section is to the differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct Table {
     pub name: &'static str,
     /// How the section is cut. An entry starts at its first relocation, which says whose entry it is.
     pub entry: EntrySize,
-    /// Which of [`crate::record_sizes`] says how long an entry is.
+    /// Which of [`crate::normalize::record_sizes`] says how long an entry is.
     pub size: Option<&'static str>,
     /// Whether that relocation leads to the end of what the entry is about, not to its beginning.
     pub at_end: bool,

@@ -16,15 +16,15 @@ use std::collections::BTreeSet;
 
 use kpatch_elf::Binding;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::compare::Comparison;
 use crate::correlate::Correlation;
-use crate::names;
-use crate::references::Target;
-use crate::side::Side;
-use crate::source_files::SourceFiles;
-use crate::source_files::UNKNOWN;
+use crate::correlate::names;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Target;
+use crate::normalize::side::Side;
+use crate::normalize::source_files::SourceFiles;
+use crate::normalize::source_files::UNKNOWN;
 
 /// How often candidates are looked at again when others turned out to be none.
 const ROUNDS: usize = 16;

@@ -16,8 +16,8 @@ use kpatch_elf::SymbolKind;
 use kpatch_elf::section_flags::EXEC;
 use rustc_hash::FxHashMap;
 
-use crate::sections::Class;
-use crate::sections::classify;
+use crate::normalize::sections::Class;
+use crate::normalize::sections::classify;
 
 /// More bytes than any kernel puts before a function: `CONFIG_FUNCTION_PADDING_BYTES` and a type check.
 const MOST_PADDING: u64 = 64;

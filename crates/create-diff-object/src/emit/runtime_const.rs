@@ -11,12 +11,12 @@ use kpatch_elf::SymbolKind;
 use kpatch_refusal::Code;
 use kpatch_refusal::Refusal;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::check::Checked;
-use crate::sections::Policy;
-use crate::side::Side;
-use crate::tables::Entry;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::sections::Policy;
+use crate::normalize::side::Side;
+use crate::normalize::tables::Entry;
 
 /// What the names of the sections begin with; the variable's name follows.
 const SECTION: &str = "runtime_ptr_";

@@ -1,5 +1,7 @@
 //! Refuses what cannot be patched safely. All reasons are collected, so that a user sees them at once.
 
+pub(crate) mod assembly;
+
 use std::cell::OnceCell;
 
 use kpatch_elf::Binding;
@@ -8,24 +10,24 @@ use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 
-use crate::atoms::Atom;
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::compare::What;
 use crate::correlate::Correlation;
+use crate::correlate::names;
+use crate::emit::runtime_const;
 use crate::lines::Lines;
-use crate::names;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::resolved;
-use crate::runtime_const;
-use crate::sections::Class;
-use crate::sections::FENTRY;
-use crate::sections::MCOUNT_LOC;
-use crate::sections::Policy;
-use crate::sections::classify;
+use crate::normalize::atoms::Atom;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::resolved;
+use crate::normalize::sections::Class;
+use crate::normalize::sections::FENTRY;
+use crate::normalize::sections::MCOUNT_LOC;
+use crate::normalize::sections::Policy;
+use crate::normalize::sections::classify;
+use crate::normalize::side::Side;
 use crate::select::Selection;
-use crate::side::Side;
 
 /// A call to `__fentry__` starts within this many bytes of a function: behind an ENDBR64 of 4 bytes.
 pub(crate) const FENTRY_WITHIN: u64 = 4 + 1;

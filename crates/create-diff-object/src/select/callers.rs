@@ -14,22 +14,22 @@ use kpatch_refusal::Place;
 use rustc_hash::FxHashMap;
 use rustc_hash::FxHashSet;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
 use crate::authors::Authors;
 use crate::check;
 use crate::compare::Reason;
 use crate::compare::What;
 use crate::correlate::Correlation;
-use crate::names;
+use crate::correlate::names;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::sections::Class;
+use crate::normalize::sections::Policy;
+use crate::normalize::sections::classify;
+use crate::normalize::side::Side;
 use crate::notices::Notice;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::sections::Class;
-use crate::sections::Policy;
-use crate::sections::classify;
 use crate::select::Selection;
-use crate::side::Side;
 
 /// Sections of code that may be interrupted, instrumented and moved to a module like any other.
 const PLAIN: &[&str] = &[".text", ".sched.text", ".ref.text"];

@@ -12,17 +12,17 @@ use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use rustc_hash::FxHashMap;
 
-use crate::atoms::AtomId;
-use crate::atoms::AtomKind;
-use crate::atoms::Atoms;
-use crate::record_sizes::RecordSizes;
-use crate::references::Reference;
-use crate::references::Target;
-use crate::sections::Class;
-use crate::sections::EntrySize;
-use crate::sections::Policy;
-use crate::sections::Table;
-use crate::sections::classify;
+use crate::normalize::atoms::AtomId;
+use crate::normalize::atoms::AtomKind;
+use crate::normalize::atoms::Atoms;
+use crate::normalize::record_sizes::RecordSizes;
+use crate::normalize::references::Reference;
+use crate::normalize::references::Target;
+use crate::normalize::sections::Class;
+use crate::normalize::sections::EntrySize;
+use crate::normalize::sections::Policy;
+use crate::normalize::sections::Table;
+use crate::normalize::sections::classify;
 
 /// One entry of a special section.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub struct Entry {
 /// A record size that was given and is not that of the object, which counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contradiction {
-    /// Which of [`crate::record_sizes::VARIABLES`].
+    /// Which of [`crate::normalize::record_sizes::VARIABLES`].
     pub variable: &'static str,
     /// The size that was given, in bytes.
     pub given: u64,
@@ -245,8 +245,8 @@ mod tests {
     use kpatch_elf::section_flags::EXEC;
 
     use super::*;
-    use crate::record_sizes;
-    use crate::side::Side;
+    use crate::normalize::record_sizes;
+    use crate::normalize::side::Side;
 
     /// An object with the function `f` and a table of `size` bytes with pointers to it.
     fn object(name: &str, size: usize, pointers: &[u64]) -> ObjectFile {
