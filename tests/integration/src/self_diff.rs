@@ -35,8 +35,9 @@ use crate::kernel::KernelSet;
 /// What every shifted file begins with.
 const SHIFT: &[u8] = b"\n/* Moves every line below. */\n";
 
-/// As the tool compiles.
+/// As the tool compiles; debug information where the kernel's build has none.
 const SECTIONS: [&str; 2] = ["-ffunction-sections", "-fdata-sections"];
+const DEBUG: &str = "-g";
 
 /// Units that are always in a sample: the biggest, those with the most kinds of special sections, and two
 /// that need rules of their own (functions of assembly that are all alike, lines passed on by inlining).
@@ -251,7 +252,7 @@ impl Ground {
 
     /// Where the cache keeps an object of `unit`.
     fn place(&self, unit: &TranslationUnit, side: &str) -> Result<PathBuf> {
-        let key = ContentKey::new("self-diff 1").part(&self.prepared.key).part(&unit.object);
+        let key = ContentKey::new("self-diff 2").part(&self.prepared.key).part(&unit.object);
         let key = key.part(side).part(SHIFT);
         let key = unit.arguments.iter().fold(key, |key, argument| key.part(argument));
         let dir = self.cache.root().join("self-diff");
@@ -279,6 +280,9 @@ impl Ground {
         command.env("LC_ALL", "C").current_dir(&self.prepared.objects).args(&arguments[1..]);
         command.arg(format!("-Wp,-MMD,{}", depfile.display())).args(SECTIONS);
         command.arg(format!("-fdebug-prefix-map={root}=."));
+        if !unit.arguments.iter().any(|argument| argument.starts_with("-g")) {
+            command.arg(DEBUG);
+        }
         let output = self.log.output(&mut command)?;
         if !output.status.success() {
             return Ok(Some(String::from_utf8_lossy(&output.stderr).into_owned()));

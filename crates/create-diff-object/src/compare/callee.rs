@@ -27,9 +27,9 @@ const FARTHEST_CALL: usize = 24;
 /// Functions of the kernel that take `__LINE__`, and in which argument, from 0.
 ///
 /// Sources (Linux 6.12): `include/linux/{kernel,lockdep,jbd2}.h`, `include/asm-generic/bug.h`,
-/// `include/acpi/acpixf.h`, `drivers/acpi/acpica/{acdebug,acutils}.h`,
-/// `fs/btrfs/{messages,transaction}.h`, `fs/ext4/{ext4,ext4_jbd2}.h`, `fs/xfs/xfs_{message,error}.h`; `___might_sleep` is that of kernels
-/// before 5.17.
+/// `include/acpi/acpixf.h`, `drivers/acpi/acpica/{acdebug,acutils}.h`, `include/acpi/acoutput.h`,
+/// `fs/btrfs/{messages,transaction}.h`, `fs/ext4/{ext4,ext4_jbd2,xattr}.h`,
+/// `fs/xfs/xfs_{message,error}.h`; `___might_sleep` is that of kernels before 5.17.
 const TAKES_LINE: &[(&str, usize)] = &[
     ("__might_sleep", 1),
     ("___might_sleep", 1),
@@ -52,6 +52,11 @@ const TAKES_LINE: &[(&str, usize)] = &[
     ("acpi_debug_print", 1),
     ("acpi_debug_print_raw", 1),
     ("acpi_ut_allocate_object_desc_dbg", 1),
+    ("acpi_ut_method_error", 1),
+    ("acpi_ut_predefined_bios_error", 1),
+    ("acpi_ut_predefined_info", 1),
+    ("acpi_ut_predefined_warning", 1),
+    ("acpi_ut_prefixed_namespace_error", 1),
     ("acpi_ut_create_internal_object_dbg", 1),
     ("__btrfs_abort_transaction", 2),
     ("__btrfs_handle_fs_error", 2),
@@ -70,6 +75,18 @@ const TAKES_LINE: &[(&str, usize)] = &[
     ("__ext4_journal_get_create_access", 1),
     ("__ext4_forget", 1),
     ("__ext4_handle_dirty_metadata", 1),
+    ("ext4_check_blockref", 1),
+    ("__ext4_check_dir_entry", 1),
+    ("__ext4_ext_check", 1),
+    ("__ext4_ext_dirty", 1),
+    ("__ext4_iget", 4),
+    ("__ext4_journal_start_reserved", 1),
+    ("__ext4_mark_inode_dirty", 3),
+    ("__ext4_read_dirblock", 4),
+    ("__read_extent_tree_block", 1),
+    ("__warn_no_space_for_csum", 2),
+    ("__xattr_check_inode", 4),
+    ("__dump_mmp_msg", 3),
     ("assfail", 3),
     ("asswarn", 3),
 ];

@@ -19,6 +19,16 @@ use crate::toolchain;
 /// Sections of their own let the differ cut a function out.
 const OURS: [&str; 3] = ["-ffunction-sections", "-fdata-sections", "-fdiagnostics-color=never"];
 
+/// What is said of places in the source, and which numbers are lines, is known from debug information.
+/// It changes no code, so a kernel built without it is compared with it.
+const DEBUG: &str = "-g";
+
+/// The debug option that `unit` lacks.
+fn debug(unit: &TranslationUnit) -> Option<&'static str> {
+    let has = unit.arguments.iter().any(|argument| argument.starts_with("-g"));
+    (!has).then_some(DEBUG)
+}
+
 /// One of the two compilations of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -49,7 +59,7 @@ pub(super) fn cached(
         .part(&prepared.key)
         .part(&headers.key)
         .part(&unit.object);
-    for argument in unit.arguments.iter().map(String::as_str).chain(OURS) {
+    for argument in unit.arguments.iter().map(String::as_str).chain(OURS).chain(debug(unit)) {
         key = key.part(argument);
     }
     let name = key.name();
@@ -75,7 +85,7 @@ pub(super) fn command(
     let (compiler, rest) = arguments.split_first().context("an empty compiler command")?;
     let (last, flags) = rest.split_last().context("a compiler command without a file")?;
     let mut command = toolchain::command(compiler);
-    command.current_dir(&prepared.objects).args(flags).args(OURS);
+    command.current_dir(&prepared.objects).args(flags).args(OURS).args(debug(unit));
     // Debug information is relative to the tree: the same wherever source and cache are.
     command.arg(format!("-fdebug-prefix-map={root}=."));
     command.arg(format!("-fdebug-prefix-map={}=.", text(&prepared.objects)?));
