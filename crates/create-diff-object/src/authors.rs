@@ -30,10 +30,10 @@ use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
 use crate::correlate::Correlation;
-use crate::correlate::names;
 use crate::lines::Lines;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
+use crate::normalize::names;
 use crate::normalize::references::Reference;
 use crate::normalize::references::Target;
 use crate::normalize::side::Side;

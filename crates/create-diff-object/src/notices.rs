@@ -9,7 +9,7 @@ use kpatch_elf::ObjectFile;
 use kpatch_elf::SectionId;
 use kpatch_refusal::Place;
 
-use crate::correlate::names;
+use crate::normalize::names;
 use crate::normalize::sections::Class;
 use crate::normalize::sections::Table;
 use crate::normalize::sections::classify;

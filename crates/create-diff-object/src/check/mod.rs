@@ -1,6 +1,8 @@
 //! Refuses what cannot be patched safely. All reasons are collected, so that a user sees them at once.
 
 pub(crate) mod assembly;
+mod runtime_const;
+mod unrelocated;
 
 use std::cell::OnceCell;
 
@@ -12,15 +14,13 @@ use kpatch_refusal::Refusal;
 
 use crate::compare::What;
 use crate::correlate::Correlation;
-use crate::correlate::names;
-use crate::emit::runtime_const;
 use crate::lines::Lines;
 use crate::normalize::atoms::Atom;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
+use crate::normalize::names;
 use crate::normalize::references::Reference;
 use crate::normalize::references::Target;
-use crate::normalize::resolved;
 use crate::normalize::sections::Class;
 use crate::normalize::sections::FENTRY;
 use crate::normalize::sections::MCOUNT_LOC;
@@ -223,7 +223,7 @@ fn included(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
             "give the variable or function a name that is unique in its file",
         ));
     }
-    refusals.extend(resolved::check(pair, atom));
+    refusals.extend(unrelocated::check(pair, atom));
     refusals.extend(runtime_const::check(pair, atom));
     if side.has_invalid_code(atom) {
         refusals.push(pair.refusal(

@@ -19,9 +19,9 @@ use kpatch_elf::Section;
 use kpatch_elf::section_flags::WRITE;
 
 use crate::correlate::Correlation;
-use crate::correlate::names;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
+use crate::normalize::names;
 use crate::normalize::references::Reference;
 use crate::normalize::references::Target;
 use crate::normalize::sections::BUG_LINE;

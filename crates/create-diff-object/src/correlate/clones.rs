@@ -18,9 +18,9 @@ use kpatch_elf::Binding;
 
 use crate::compare::Comparison;
 use crate::correlate::Correlation;
-use crate::correlate::names;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
+use crate::normalize::names;
 use crate::normalize::references::Target;
 use crate::normalize::side::Side;
 use crate::normalize::source_files::SourceFiles;

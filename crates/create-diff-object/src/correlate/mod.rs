@@ -3,7 +3,6 @@
 //! another, so what cannot be told apart with certainty stays unmatched and is remembered.
 
 pub mod clones;
-pub mod names;
 pub mod uses;
 
 use std::collections::BTreeMap;
@@ -20,6 +19,7 @@ use crate::correlate::uses::Use;
 use crate::correlate::uses::Uses;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
+use crate::normalize::names;
 use crate::normalize::references::Target;
 use crate::normalize::side::Side;
 use crate::normalize::source_files::SourceFiles;

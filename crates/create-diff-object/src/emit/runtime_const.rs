@@ -8,10 +8,7 @@
 
 use kpatch_elf::SymbolId;
 use kpatch_elf::SymbolKind;
-use kpatch_refusal::Code;
-use kpatch_refusal::Refusal;
 
-use crate::check::Checked;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
 use crate::normalize::sections::Policy;
@@ -66,17 +63,19 @@ impl Pointer<'_> {
     }
 }
 
-fn is_pointer(entry: &Entry) -> bool {
+/// Whether an entry is about a pointer.
+pub fn is_pointer(entry: &Entry) -> bool {
     entry.table.policy == Policy::Rewrite
 }
 
-/// The pointers in a piece; those that [`check`] refuses are left out.
+/// The pointers in a piece; those that the checks refuse are left out.
 pub fn pointers<'a>(side: &'a Side<'_>, atom: AtomId) -> Vec<Pointer<'a>> {
     let entries = side.entries.of(atom).iter().filter(|entry| is_pointer(entry));
     entries.filter_map(|entry| pointer(side, atom, entry)).collect()
 }
 
-fn pointer<'a>(side: &'a Side<'_>, atom: AtomId, entry: &Entry) -> Option<Pointer<'a>> {
+/// The pointer that an entry is about; `None` if it is no instruction that can be rewritten.
+pub fn pointer<'a>(side: &'a Side<'_>, atom: AtomId, entry: &Entry) -> Option<Pointer<'a>> {
     let piece = &side.atoms[atom];
     let variable = side.object[entry.section].name.strip_prefix(SECTION)?;
     let constant = (piece.origin - piece.start).checked_add_signed(entry.at)?;
@@ -95,33 +94,6 @@ fn pointer<'a>(side: &'a Side<'_>, atom: AtomId, entry: &Entry) -> Option<Pointe
     let register = (opcode[0] & 1) << 3 | (opcode[1] & 7);
     // Two variables of one name: which of them is meant, only the source says.
     symbols.next().is_none().then_some(Pointer { at, variable, symbol, register })
-}
-
-/// Pointers that cannot come from a variable of the kernel.
-pub fn check(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
-    let side = pair.patched;
-    let name = side.name(atom);
-    let mut refusals = Vec::new();
-    for entry in side.entries.of(atom).iter().filter(|entry| is_pointer(entry)) {
-        let section = &side.object[entry.section].name;
-        let why = match pointer(side, atom, entry) {
-            None => "is no instruction that this tool can rewrite",
-            Some(pointer) if is_new(pair, &pointer) => "is about a variable that is new",
-            Some(_) => continue,
-        };
-        refusals.push(pair.refusal(
-            Code::RuntimeConst,
-            atom,
-            format!("an entry of `{name}` in `{section}` {why}"),
-            "patch a caller; the constant exists only in vmlinux",
-        ));
-    }
-    refusals
-}
-
-fn is_new(pair: &Checked<'_>, pointer: &Pointer<'_>) -> bool {
-    let variable = pointer.symbol.and_then(|symbol| pair.patched.atoms.of_symbol(symbol));
-    variable.is_some_and(|atom| pair.correlation.original_of(atom).is_none())
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use iced_x86::SymbolResolver;
 use iced_x86::SymbolResult;
 use kpatch_elf::SymbolId;
 
-use crate::correlate::names;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
+use crate::normalize::names;
 use crate::normalize::references::Reference;
 use crate::normalize::references::Target;
 use crate::normalize::references::is_near_branch;

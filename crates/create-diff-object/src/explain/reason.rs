@@ -270,7 +270,7 @@ fn is_compilers(side: &Side<'_>, reference: &Reference) -> bool {
     let Target::Atom(id) = reference.target else { return false };
     match side.atoms[id].kind {
         AtomKind::Constant | AtomKind::Anonymous => true,
-        AtomKind::Data => crate::correlate::names::is_compiler_table(side.name(id)),
+        AtomKind::Data => crate::normalize::names::is_compiler_table(side.name(id)),
         _ => false,
     }
 }

@@ -13,7 +13,7 @@ use super::debug;
 use super::debug::Debug;
 use super::debug::Slice;
 
-use crate::correlate::names;
+use crate::normalize::names;
 
 /// Declaration lines of functions and variables by name without numbers.
 #[derive(Debug, Default)]

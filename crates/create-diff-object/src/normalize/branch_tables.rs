@@ -11,10 +11,10 @@ use kpatch_elf::SectionId;
 use kpatch_elf::section_flags::EXEC;
 use rustc_hash::FxHashMap;
 
-use crate::correlate::names;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
 use crate::normalize::atoms::Atoms;
+use crate::normalize::names;
 use crate::normalize::references::Reference;
 use crate::normalize::references::Target;
 use crate::normalize::sections::Class;

@@ -5,6 +5,7 @@
 
 pub mod atoms;
 pub mod branch_tables;
+pub mod names;
 pub mod patterns;
 pub mod record_sizes;
 pub mod references;

@@ -44,11 +44,11 @@ use kpatch_refusal::Place;
 use rustc_hash::FxHashMap;
 
 use crate::Difference;
-use crate::correlate::names;
 use crate::lines::Lines;
 use crate::lines::Rows;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
+use crate::normalize::names;
 use crate::normalize::references::Reference;
 use crate::normalize::references::Target;
 use crate::normalize::sections::ALTINSTRUCTIONS;
