@@ -51,8 +51,16 @@ pub fn wrong_addend(module: &[u8]) -> Result<(Vec<u8>, String)> {
     anyhow::bail!("no relocation of the code points to a string")
 }
 
+/// The C glue, which asserts where its parameters for the in-kernel core are.
+const GLUE: &str = include_str!("../../../kmod/templates/freestanding/glue.c");
+
 /// Where `pin` is in the parameters of the in-kernel core (`struct kpatch_params` of the glue).
-const PIN: u64 = 89;
+fn pin_offset() -> Result<u64> {
+    let assertion = "offsetof(struct kpatch_params, pin) == ";
+    let (_, rest) = GLUE.split_once(assertion).context("the glue does not say where `pin` is")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().context("the glue does not say where `pin` is")
+}
 
 /// A copy of `module` that does not pin itself.
 ///
@@ -70,7 +78,7 @@ pub fn unpinned(module: &[u8]) -> Result<Vec<u8>> {
             .symbol_section(LittleEndian, symbol, index)?
             .context("the parameters are in no section")?;
         let section = sections.section(section)?.sh_offset(LittleEndian);
-        let at = usize::try_from(section + symbol.st_value(LittleEndian) + PIN)?;
+        let at = usize::try_from(section + symbol.st_value(LittleEndian) + pin_offset()?)?;
         let mut bytes = module.to_vec();
         let field = bytes.get_mut(at).context("parameters outside of the file")?;
         anyhow::ensure!(*field == 1, "the module does not pin itself");
