@@ -77,15 +77,31 @@ update_lists() {
   step "renew apt's package lists" apt_as_root update
 }
 
-# --no-remove: what a user chose to install is never traded for what we need.
+# in_the_way PACKAGE...: the packages that apt would remove to install these, each with the version
+# that the archive has of it: `qemu-utils=1:7.2...`. They came from another archive (backports that
+# are no longer there, say), and what is installed here must be of one version with them.
+in_the_way() {
+  local package version
+  apt-get -s -q -q install --no-install-recommends "$@" 2>/dev/null |
+    sed -n 's/^Remv \([^ ]*\).*/\1/p' | while IFS= read -r package; do
+      version=$(apt-cache madison "$package" | awk -F' *[|] *' 'NR == 1 { print $2 }')
+      [ -z "$version" ] || say "$package=$version"
+    done
+}
+
+# --no-remove: what a user chose to install is never traded for what we need. What is in the way in
+# a version that no archive has any more is taken in the version that there is.
 install() {
-  local missing
+  local missing older
   missing=$(not_installed "$@")
   [ -n "$missing" ] || return 0
   update_lists
   # shellcheck disable=SC2086 # one word per package
+  older=$(in_the_way $missing)
+  [ -z "$older" ] || warn "installed in another version from now on:" $older
+  # shellcheck disable=SC2086 # one word per package
   step "install $(paste -sd ' ' <<<"$missing")" apt_as_root \
-    install --no-install-recommends --no-remove $missing
+    install --no-install-recommends --no-remove ${older:+--allow-downgrades} $missing $older
 }
 
 check_system() {
