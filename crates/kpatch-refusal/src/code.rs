@@ -48,6 +48,9 @@ codes! {
     ImageUnreadable = 206, "the kernel image cannot be read";
     TargetIncomplete = 207, "a part of the target kernel is missing";
     PrepareFailed = 208, "the source tree cannot be prepared for building";
+    NoBuildId = 209, "the kernel or a module has no build-id to be known by";
+    ExportsMismatch = 210, "the kernel's exports are not those of Module.symvers";
+    NotWhatRuns = 211, "the unpatched source does not compile to the code that the kernel runs";
 
     DoesNotCompile = 301, "the patched source does not compile";
     OriginalDoesNotCompile = 302, "the unpatched source does not compile";
@@ -72,6 +75,7 @@ codes! {
     SymbolNotFound = 502, "a symbol is not in the kernel";
     NameTooLong = 503, "a name is longer than the kernel's livepatch core can take";
     ModuleDependency = 504, "a reference to a module that the patched object does not depend on";
+    NotReachable = 505, "an address is taken of a function that the kernel has sealed against indirect calls";
 
     WeakUndefinedLeft = 601, "a weak undefined symbol is left: it would resolve to address 0";
     ObjtoolDidNotRun = 602, "objtool did not run on the module";
@@ -80,6 +84,7 @@ codes! {
     UnsupportedRelocation = 605, "a relocation that the kernel's module loader does not know";
     CoreNotSelfContained = 606, "the Rust core needs symbols that the kernel does not offer";
     ObjtoolWarned = 607, "objtool found fault with the code of the module";
+    NotForKernel = 608, "the module does not fit the kernel's image";
 }
 
 impl fmt::Display for Code {
