@@ -12,6 +12,7 @@
 //! | `Module.symvers` | [`symvers`] | which references may stay ordinary ones |
 //! | `.config` | [`config`] | refusals before anything is compiled, drift |
 //! | | [`symbols`] | how the kernel's livepatch core finds a name |
+//! | | [`tables`] | what image and modules say in their own tables: ftrace, IBT, exports, vermagic |
 
 mod banner;
 pub mod config;
@@ -21,8 +22,9 @@ mod kallsyms;
 pub mod modules;
 pub mod symbols;
 pub mod symvers;
-#[cfg(test)]
-mod testing;
+pub mod tables;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use banner::Banner;
 pub use config::Config;
@@ -32,9 +34,14 @@ pub use kallsyms::Kallsyms;
 pub use kallsyms::Layout;
 pub use kallsyms::Symbol;
 pub use modules::Module;
+pub use modules::ModuleRelocation;
 pub use modules::ModuleSection;
 pub use modules::ModuleSymbol;
 pub use symbols::Found;
 pub use symbols::Position;
 pub use symvers::Export;
 pub use symvers::Exports;
+pub use tables::EndbrSeals;
+pub use tables::FtraceSites;
+pub use tables::Text;
+pub use tables::TextRanges;

@@ -3,6 +3,10 @@
 //! A module's symbol table is the order in which the kernel counts its symbols. Bias: a module is
 //! taken as its file is; two files of one name, or one that is damaged, are refused.
 
+mod relocations;
+
+pub use relocations::ModuleRelocation;
+
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -156,7 +160,7 @@ impl Module {
     }
 }
 
-fn refuse(place: Place, message: String) -> Refusals {
+pub(crate) fn refuse(place: Place, message: String) -> Refusals {
     let hint = "give the modules (`/lib/modules/RELEASE`) of the linux-image package";
     Refusal::new(Code::TargetIncomplete, place, message, hint).into()
 }

@@ -1,15 +1,20 @@
-//! What several modules' tests need: a small ELF image and damaged inputs.
+//! What several modules' tests need: a small ELF image, whole kernels and damaged inputs.
+
+pub mod kernel;
+pub mod table;
 
 /// A deterministic generator of pseudo-random numbers (xorshift64*).
 #[derive(Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A generator that starts from `seed`.
+    pub fn new(seed: u64) -> Self {
         Self(seed.max(1))
     }
 
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
+    /// A number below `limit`, 0 if there is none.
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -19,14 +24,15 @@ impl Random {
 
 /// Damaged copies of an input: bytes changed, cut short, a range removed or doubled.
 #[derive(Debug)]
-pub(crate) struct Mutations<'a> {
+pub struct Mutations<'a> {
     seed: &'a [u8],
     random: Random,
     left: usize,
 }
 
 impl<'a> Mutations<'a> {
-    pub(crate) fn of(seed: &'a [u8], count: usize) -> Self {
+    /// `count` damaged copies of `seed`.
+    pub fn of(seed: &'a [u8], count: usize) -> Self {
         Self { seed, random: Random::new(seed.len() as u64), left: count }
     }
 }
@@ -62,7 +68,7 @@ impl Iterator for Mutations<'_> {
 }
 
 /// A little `vmlinux`: one loaded segment with `content` at `base`, and a build-id note.
-pub(crate) fn elf_image(base: u64, content: &[u8], build_id: &[u8]) -> Vec<u8> {
+pub fn elf_image(base: u64, content: &[u8], build_id: &[u8]) -> Vec<u8> {
     const HEADERS: usize = 64 + 2 * 56;
     let mut note = Vec::new();
     note.extend(4_u32.to_le_bytes());

@@ -9,15 +9,21 @@ use std::time::Instant;
 
 use kpatch_refusal::Code;
 use shipped_kernel::Config;
+use shipped_kernel::EndbrSeals;
 use shipped_kernel::Found;
+use shipped_kernel::FtraceSites;
 use shipped_kernel::Image;
 use shipped_kernel::Kallsyms;
 use shipped_kernel::Module;
 use shipped_kernel::Position;
+use shipped_kernel::Text;
+use shipped_kernel::TextRanges;
 use shipped_kernel::config;
 use shipped_kernel::modules;
 use shipped_kernel::symbols;
 use shipped_kernel::symvers;
+use shipped_kernel::tables;
+use shipped_kernel::tables::exports;
 
 /// The root of an unpacked kernel and its release.
 fn stock_kernel() -> Option<(PathBuf, String)> {
@@ -190,4 +196,92 @@ fn a_damaged_image_is_refused() {
     let middle = damaged.len() / 2;
     damaged[middle] ^= 0x10;
     assert!(Image::parse("vmlinuz", damaged).is_err());
+}
+
+/// Index of the one symbol of that name.
+fn index(kallsyms: &Kallsyms, name: &str) -> usize {
+    assert_eq!(symbols::find_in_kernel(kallsyms, name), Found::Unique, "{name}");
+    kallsyms.positions(name)[0]
+}
+
+#[test]
+fn the_image_says_what_can_be_redirected() {
+    let Some((root, release)) = stock_kernel() else { return };
+    let image = image(&root, &release);
+    let kallsyms = Kallsyms::read(&image).unwrap();
+    let start = Instant::now();
+    let sites = FtraceSites::of_image(&image, &kallsyms).unwrap();
+    let text = TextRanges::of_image(&image, &kallsyms).unwrap();
+    let seals = EndbrSeals::of_image(&image, &kallsyms).unwrap();
+    println!("{} entries, {} seals: {:?}", sites.len(), seals.len(), start.elapsed());
+    assert!(sites.len() > 40_000 && seals.len() > 10_000);
+    let about = |name: &str| {
+        let index = index(&kallsyms, name);
+        let address = kallsyms.get(index).unwrap().address;
+        let size = kallsyms.size(index).unwrap();
+        (sites.has_entry(address, size), text.what_is(address))
+    };
+    for name in ["vfs_read", "cmdline_proc_show", "do_sys_openat2", "tcp_v4_rcv"] {
+        assert_eq!(about(name), (true, Text::Normal), "{name}");
+    }
+    for name in ["exc_page_fault", "poke_int3_handler"] {
+        assert_eq!(about(name), (false, Text::Noinstr), "{name}");
+    }
+    assert_eq!(about("entry_SYSCALL_64"), (false, Text::Entry));
+    assert_eq!(about("start_kernel").1, Text::Init);
+    assert_eq!(about("jiffies").1, Text::None);
+    assert_eq!(about("__switch_to").1, Text::Normal);
+
+    // Every entry is the own one of the function that it is in.
+    let mut own = 0;
+    for (index, symbol) in kallsyms.iter().enumerate() {
+        let size = kallsyms.size(index).unwrap_or(0);
+        own += usize::from(
+            index == kallsyms.at(symbol.address).start && sites.has_entry(symbol.address, size),
+        );
+    }
+    assert_eq!(own, sites.len());
+
+    let may_be_called = |name: &str| {
+        let address = kallsyms.get(index(&kallsyms, name)).unwrap().address;
+        seals.may_be_called(&image, address)
+    };
+    assert!(may_be_called("cmdline_proc_show") && !may_be_called("vfs_read"));
+}
+
+#[test]
+fn exports_and_vermagic_of_image_and_modules_agree() {
+    let Some((root, release)) = stock_kernel() else { return };
+    let image = image(&root, &release);
+    let kallsyms = Kallsyms::read(&image).unwrap();
+    let start = Instant::now();
+    let shipped = exports::of_image(&image, &kallsyms).unwrap();
+    let vermagic = tables::vermagic(&image, &kallsyms).unwrap().unwrap();
+    println!("{} exports: {:?}", shipped.len(), start.elapsed());
+    assert!(shipped.len() > 5_000 && shipped["module_layout"].crc != 0);
+    assert!(!shipped["kernel_read"].gpl);
+    assert!(shipped["kern_path"].crc != 0 && shipped["klp_enable_patch"].gpl);
+
+    let directory = modules_directory(&root, &release);
+    let Some(path) = header_file(&root, &release, "Module.symvers") else { return };
+    let listed = symvers::read(&path).unwrap();
+    let start = Instant::now();
+    exports::compare("vmlinux", &shipped, &listed).unwrap();
+    println!("compared: {:?}", start.elapsed());
+    for name in ["kvm", "kvm_intel", "nf_tables", "btrfs"] {
+        let module = Module::read(&modules::find_module(&directory, name).unwrap()).unwrap();
+        assert_eq!(module.vermagic, vermagic);
+        let start = Instant::now();
+        let shipped = exports::of_module(&module).unwrap();
+        println!("{name}: {} exports: {:?}", shipped.len(), start.elapsed());
+        exports::compare(name, &shipped, &listed).unwrap();
+        let mut other = listed.clone();
+        if let Some(first) = shipped.keys().next() {
+            other.get_mut(first).unwrap().crc ^= 1;
+            assert!(exports::compare(name, &shipped, &other).is_err());
+        }
+        let sites = FtraceSites::of_module(&module).unwrap();
+        let seals = EndbrSeals::of_module(&module).unwrap();
+        assert!(sites.len() > 10 && !seals.is_empty(), "{name}");
+    }
 }

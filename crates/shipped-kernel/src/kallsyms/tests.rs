@@ -1,115 +1,13 @@
 use super::*;
 use crate::testing::Mutations;
 use crate::testing::elf_image;
+use crate::testing::kernel::BASE;
+use crate::testing::table::Listed;
+use crate::testing::table::Rule;
+use crate::testing::table::encode;
+use crate::testing::table::encode_with;
 
-/// Address, type and name of a symbol.
-type Listed = (u64, char, String);
-
-const BASE: u64 = 0xffff_ffff_8100_0000;
 const BANNER: &str = "Linux version 6.12.1-test (a@b) (gcc-12 (x) 12.2.0, GNU ld 2.40) #1 SMP";
-
-/// How the kernel's build writes addresses.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Rule {
-    Relative,
-    AbsolutePercpu,
-}
-
-/// Codes above ASCII stand for strings; 0x80 is one that joins a type and a name.
-const STRINGS: [(u8, &str); 5] =
-    [(0x80, "Tsys_"), (0x81, "_init"), (0x82, "linux_"), (0xfe, "__"), (0xff, "banner")];
-
-/// An encoder that shares nothing with the decoder but the format: greedy, longest string first.
-fn encode(
-    layout: Layout,
-    rule: Rule,
-    symbols: &[Listed],
-) -> Result<Vec<u8>, std::num::TryFromIntError> {
-    encode_with(layout, layout == Layout::OffsetsBehindTokens, rule, symbols)
-}
-
-/// `ordered`: with the order by name, which the older layout may lack.
-fn encode_with(
-    layout: Layout,
-    ordered: bool,
-    rule: Rule,
-    symbols: &[Listed],
-) -> Result<Vec<u8>, std::num::TryFromIntError> {
-    let align = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(8), 0);
-    let base = symbols.iter().map(|symbol| symbol.0).find(|&address| address >= BASE).unwrap();
-    let mut offsets = Vec::new();
-    for &(address, _, _) in symbols {
-        let offset = match rule {
-            Rule::Relative => u32::try_from(address - base)?,
-            Rule::AbsolutePercpu if address < BASE => u32::try_from(address)?,
-            Rule::AbsolutePercpu => u32::MAX - u32::try_from(address - base)?,
-        };
-        offsets.extend(offset.to_le_bytes());
-    }
-    let mut out = Vec::new();
-    if layout == Layout::OffsetsBeforeNames {
-        out.extend(&offsets);
-        align(&mut out);
-        out.extend(base.to_le_bytes());
-    }
-    out.extend((symbols.len() as u64).to_le_bytes());
-
-    let (mut names, mut markers) = (Vec::new(), Vec::new());
-    for (index, (_, kind, name)) in symbols.iter().enumerate() {
-        if index % 256 == 0 {
-            markers.extend((names.len() as u32).to_le_bytes());
-        }
-        let text = format!("{kind}{name}");
-        let mut codes = Vec::new();
-        let mut rest = text.as_str();
-        while let Some(first) = rest.bytes().next() {
-            let token = STRINGS.iter().find(|(_, string)| rest.starts_with(string));
-            let (code, len) = token.map_or((first, 1), |(code, string)| (*code, string.len()));
-            codes.push(code);
-            rest = &rest[len..];
-        }
-        if codes.len() > 0x7f {
-            names.push(codes.len() as u8 | 0x80);
-            names.push((codes.len() >> 7) as u8);
-        } else {
-            names.push(codes.len() as u8);
-        }
-        names.extend(codes);
-    }
-    out.extend(names);
-    align(&mut out);
-    out.extend(markers);
-    align(&mut out);
-    let mut order: Vec<usize> = (0..symbols.len()).collect();
-    order.sort_by_key(|&index| &symbols[index].2);
-    let by_name = order.iter().flat_map(|&index| (index as u32).to_be_bytes()[1..].to_vec());
-    if ordered && layout == Layout::OffsetsBeforeNames {
-        out.extend(by_name.clone());
-        align(&mut out);
-    }
-
-    let (mut tokens, mut token_index) = (Vec::new(), Vec::new());
-    for code in 0..=255_u8 {
-        token_index.extend((tokens.len() as u16).to_le_bytes());
-        match STRINGS.iter().find(|(known, _)| *known == code) {
-            Some((_, string)) => tokens.extend(string.bytes()),
-            None if (0x20..0x7f).contains(&code) => tokens.push(code),
-            None => tokens.extend(b"unused"),
-        }
-        tokens.push(0);
-    }
-    out.extend(tokens);
-    align(&mut out);
-    out.extend(token_index);
-
-    if layout == Layout::OffsetsBehindTokens {
-        out.extend(offsets);
-        align(&mut out);
-        out.extend(base.to_le_bytes());
-        out.extend(by_name);
-    }
-    Ok(out)
-}
 
 /// `count` symbols after some fixed ones, with duplicates, aliases and a name of two length bytes.
 fn symbols(rule: Rule, count: usize) -> Vec<Listed> {
