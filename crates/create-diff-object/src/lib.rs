@@ -31,6 +31,7 @@ pub mod lines;
 pub mod normalize;
 pub mod notices;
 pub mod outlive;
+pub mod same_source;
 pub mod select;
 
 use std::cell::OnceCell;

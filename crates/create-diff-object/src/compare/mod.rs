@@ -253,10 +253,10 @@ impl<'a> Comparison<'a> {
             false => a == b,
         };
         if let Some(match_) = self.correlation.patched_of(o) {
-            return match_ == p && same_place();
+            return if match_ == p { same_place() } else { self.same_address((o, a), (p, b)) };
         }
         if self.correlation.original_of(p).is_some() {
-            return false;
+            return self.same_address((o, a), (p, b));
         }
         match kinds {
             // A reference into the middle of a string means the rest of it.
@@ -271,6 +271,18 @@ impl<'a> Comparison<'a> {
             (AtomKind::Anonymous, AtomKind::Anonymous) => a == b && self.same_run(o, p),
             _ => same_place() && self.may_stand_for(o, p) && self.same_content(o, p),
         }
+    }
+
+    /// Whether two places are one address, although they are counted from different variables: an
+    /// empty variable is where the next one begins, and `&array[i - 1]` may lie in the one before.
+    fn same_address(&self, (o, a): (AtomId, i64), (p, b): (AtomId, i64)) -> bool {
+        let Some(of_p) = self.correlation.original_of(p) else { return false };
+        let (o, of_p) = (&self.original.atoms[o], &self.original.atoms[of_p]);
+        let is_data = |kind| matches!(kind, AtomKind::Data | AtomKind::Anonymous);
+        is_data(o.kind)
+            && is_data(of_p.kind)
+            && o.section == of_p.section
+            && o.origin as i64 + a == of_p.origin as i64 + b
     }
 
     /// Whether an unmatched old piece can be used in place of an unmatched new one of equal content.
