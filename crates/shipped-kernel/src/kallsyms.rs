@@ -172,6 +172,14 @@ impl Kallsyms {
         start..end
     }
 
+    /// The symbol that an address belongs to, the last of those at the nearest place at or before it, and
+    /// bytes from there.
+    pub fn before(&self, address: u64) -> Option<(Symbol<'_>, u64)> {
+        let index = self.at(address).end.checked_sub(1)?;
+        let symbol = self.get(index)?;
+        Some((symbol, address - symbol.address))
+    }
+
     /// Bytes from a symbol to the next one at a higher address: the size by which the kernel finds
     /// a function on a stack (`get_symbol_pos` in kernel/kallsyms.c). `None` for the last one.
     pub fn size(&self, index: usize) -> Option<u64> {
