@@ -1,5 +1,5 @@
-//! Diffs all pairs of objects and writes what goes into the patch. Two passes: what one object
-//! defines anew, the others may refer to.
+//! Diffs all pairs of objects, proves that what is to be replaced is what runs, and writes what goes into
+//! the patch. Two passes: what one object defines anew, the others may refer to.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -27,9 +27,13 @@ use kpatch_refusal::Refusals;
 use rayon::prelude::*;
 
 use crate::compile::CompiledPair;
+use crate::compile::Unit;
 use crate::compile_database::Owner;
+use crate::modules::Modules;
 use crate::outcome::NothingChanged;
 use crate::resolve::Knowledge;
+use crate::run_pre;
+use crate::run_pre::Proof;
 use crate::target::Target;
 
 /// One object of the patch.
@@ -93,10 +97,21 @@ pub fn diff(
     if let Some(explained) = explained {
         explained.extend(explain(&examined));
     }
+    let touched = loaded.iter().zip(&examined).filter(|(_, (_, it))| !it.difference.is_empty());
+    let touched: Vec<&Loaded<'_>> = touched.map(|(loaded, _)| loaded).collect();
+    let owners = touched.iter().map(|loaded| &loaded.pair.unit.owner);
+    let modules = Modules::read(target.parts.modules.clone(), owners)?;
+    let proofs = prove(&touched, target, &modules)?;
     let mut refusals = Vec::new();
     let mut differences = Vec::new();
     for (pair, examined) in examined {
-        refusals.extend(examined.refusals);
+        let proof = proofs.get(&pair.unit);
+        let runs = |name: &str| proof.is_some_and(|proof| proof.runs(name));
+        refusals.extend(examined.refusals.into_iter().filter(|refusal| {
+            // Weak functions are refused by those who cannot know which definition runs.
+            let symbol = refusal.place.symbol.as_deref().unwrap_or_default();
+            refusal.code != Code::WeakChanged || !runs(symbol)
+        }));
         differences.push((pair, examined.difference));
     }
     Refusals::none_or(refusals, ())?;
@@ -109,16 +124,17 @@ pub fn diff(
         let object = patched_object(&pair.unit.owner);
         (object != VMLINUX, object, &pair.unit.object)
     });
+    all_run(&changed, &proofs, target, &modules)?;
 
-    let owners: Vec<Owner> = changed.iter().map(|(pair, _)| pair.unit.owner.clone()).collect();
-    let mut knowledge = Knowledge::new(target, source, &owners)?;
+    let mut knowledge = Knowledge::new(target, &modules, source);
     for (pair, difference) in &changed {
         let object = patched_object(&pair.unit.owner);
         knowledge.add_new_globals(&pair.unit.object, object, difference.new_globals())?;
     }
     let elsewhere = NewFunctions::of(&changed);
     let emitted = all_or_refusals(changed.par_iter().map(|(pair, difference)| {
-        difference.emit(&knowledge.of(&pair.unit.owner)).map(|emitted| (*pair, difference, emitted))
+        let symbols = knowledge.of(&pair.unit.owner, &proofs[&pair.unit]);
+        difference.emit(&symbols).map(|emitted| (*pair, difference, emitted))
     }))?;
     let mut written = Vec::new();
     let mut names = BTreeSet::new();
@@ -140,6 +156,34 @@ pub fn diff(
         });
     }
     Ok(written)
+}
+
+/// Matches the objects that are touched with what runs.
+fn prove<'a>(
+    touched: &[&'a Loaded<'_>],
+    target: &Target,
+    modules: &Modules,
+) -> Result<BTreeMap<&'a Unit, Proof>> {
+    let proofs = touched.par_iter().map(|loaded| {
+        let proof = run_pre::prove(loaded.pair, &loaded.original, target, modules)?;
+        Ok((&loaded.pair.unit, proof))
+    });
+    proofs.collect()
+}
+
+/// Refuses functions that are to be replaced and are not proven to be what runs.
+fn all_run(
+    changed: &[&(&CompiledPair, Difference<'_>)],
+    proofs: &BTreeMap<&Unit, Proof>,
+    target: &Target,
+    modules: &Modules,
+) -> Result<()> {
+    let mut refusals = Vec::new();
+    for (pair, difference) in changed {
+        let names = difference.changed_functions();
+        refusals.extend(proofs[&pair.unit].check(&names, &pair.unit.owner, target, modules)?);
+    }
+    Ok(Refusals::none_or(refusals, ())?)
 }
 
 /// Why everything counts as changed that does, by object.

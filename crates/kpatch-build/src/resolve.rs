@@ -1,13 +1,13 @@
-//! What is known of the running kernel's symbols, from the shipped image and modules, for the rules of
-//! [`create_diff_object::kernel::rules`]. A name that could mean two symbols is refused: the wrong one would
-//! be patched or called.
+//! What is known of the running kernel's symbols, for the rules of [`create_diff_object::kernel::rules`]:
+//! by name from the shipped image and modules, by place from what relocated fields of matched code tell
+//! ([`crate::run_pre`]). A name that could still mean two symbols is refused: the wrong one would be
+//! patched or called.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
 use create_diff_object::kernel::rules;
 use create_diff_object::kernel::rules::Exporter;
 use create_diff_object::kernel::rules::Kernel;
@@ -21,44 +21,31 @@ use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
-use shipped_kernel::Found;
-use shipped_kernel::Module;
-use shipped_kernel::modules;
-use shipped_kernel::modules::Binding;
-use shipped_kernel::modules::SymbolSection;
-use shipped_kernel::symbols;
 
+use crate::candidates;
+use crate::candidates::Candidate;
 use crate::compile_database::Owner;
+use crate::modules::Modules;
+use crate::patchable;
+use crate::run_pre::Proof;
 use crate::target::Target;
 
 /// Everything that resolving needs, for all objects of a patch.
 #[derive(Debug)]
 pub struct Knowledge<'a> {
-    /// The kernel.
-    pub target: &'a Target,
-    /// The modules that are patched, by name.
-    pub modules: BTreeMap<String, Module>,
+    target: &'a Target,
+    modules: &'a Modules,
     /// Functions that objtool knows not to return, by name.
-    pub noreturns: BTreeSet<String>,
+    noreturns: BTreeSet<String>,
     /// Symbols that the patch defines anew, by the object that they are for.
     new_globals: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl<'a> Knowledge<'a> {
-    /// Reads the modules among `owners` and objtool's list in the source tree.
-    ///
-    /// # Errors
-    /// A refusal when a module is not there or cannot be read.
-    pub fn new(target: &'a Target, source: &Path, owners: &[Owner]) -> Result<Self> {
-        let mut modules = BTreeMap::new();
-        for owner in owners {
-            if let Owner::Module { name, .. } = owner {
-                let path = modules::find_module(&target.parts.modules, name)?;
-                modules.insert(name.clone(), Module::read(&path)?);
-            }
-        }
+    /// What is known of `target`; objtool's list is read from the source tree.
+    pub fn new(target: &'a Target, modules: &'a Modules, source: &Path) -> Self {
         let noreturns = noreturns(source);
-        Ok(Knowledge { target, modules, noreturns, new_globals: BTreeMap::new() })
+        Knowledge { target, modules, noreturns, new_globals: BTreeMap::new() }
     }
 
     /// Notes what `object` (of the kernel: `name`) defines anew.
@@ -87,24 +74,16 @@ impl<'a> Knowledge<'a> {
     }
 
     fn has_global(&self, object: &str, name: &str) -> bool {
-        let kallsyms = &self.target.kallsyms;
-        match self.modules.get(object) {
-            Some(module) => module.symbols.iter().any(|symbol| {
-                symbol.name == name
-                    && symbol.binding == Binding::Global
-                    && symbol.section != SymbolSection::Undefined
-            }),
-            // Upper case is global, but for weak ones (scripts/kallsyms.c, nm).
-            None => kallsyms.positions(name).iter().any(|index| {
-                let kind = kallsyms.get(*index).map_or('?', |symbol| symbol.kind);
-                kind.is_ascii_uppercase() && !matches!(kind, 'W' | 'V')
-            }),
-        }
+        let all = match self.modules.get(object) {
+            Some(module) => candidates::in_module(module, name),
+            None => candidates::in_kernel(&self.target.kallsyms, name),
+        };
+        all.iter().any(|candidate| candidate.global && !candidate.weak)
     }
 
-    /// The view of one object.
-    pub fn of(&'a self, owner: &'a Owner) -> OwnerSymbols<'a> {
-        OwnerSymbols { knowledge: self, owner }
+    /// The view of one object, with what is proven of it.
+    pub fn of(&'a self, owner: &'a Owner, proof: &'a Proof) -> ObjectSymbols<'a> {
+        ObjectSymbols { knowledge: self, owner, proof }
     }
 }
 
@@ -115,14 +94,15 @@ fn noreturns(source: &Path) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The symbols that the objects of one owner see.
+/// The symbols that one object sees.
 #[derive(Debug, Clone, Copy)]
-pub struct OwnerSymbols<'a> {
+pub struct ObjectSymbols<'a> {
     knowledge: &'a Knowledge<'a>,
     owner: &'a Owner,
+    proof: &'a Proof,
 }
 
-impl OwnerSymbols<'_> {
+impl ObjectSymbols<'_> {
     fn object(&self) -> &str {
         match self.owner {
             Owner::Vmlinux => VMLINUX,
@@ -130,39 +110,109 @@ impl OwnerSymbols<'_> {
         }
     }
 
-    fn found(&self, object: &str, name: &str) -> Found {
+    /// All symbols of a name that `object` has, as the kernel counts them.
+    fn candidates(&self, object: &str, name: &str) -> Vec<Candidate> {
         match self.knowledge.modules.get(object) {
-            Some(module) => symbols::find_in_module(module, name),
+            Some(module) => candidates::in_module(module, name),
             None if object == VMLINUX => {
-                symbols::find_in_kernel(&self.knowledge.target.kallsyms, name)
+                candidates::in_kernel(&self.knowledge.target.kallsyms, name)
             }
-            None => Found::None,
+            None => Vec::new(),
         }
     }
 
-    /// The symbol of `object`, if it is there and unique.
-    fn unique(&self, object: &str, name: &str) -> Result<Option<LivepatchSymbol>, Refusal> {
-        match self.found(object, name) {
-            Found::None => Ok(None),
-            Found::Unique => Ok(Some(rules::livepatch_symbol(object, name))),
-            Found::Many(count) => Err(Refusal::new(
+    /// Which of `all` is meant; there is at least one.
+    fn choose(
+        &self,
+        object: &str,
+        all: &[Candidate],
+        wanted: Wanted<'_>,
+    ) -> Result<Candidate, Refusal> {
+        let refuse = |code, message: String, hint: &str| {
+            Refusal::new(code, Place::default().symbol(wanted.name), message, hint)
+        };
+        // What an object of the patched module or of vmlinux refers to is known by its place.
+        let told = (object == self.object()).then(|| self.proof.place(wanted.name, wanted.local));
+        if let Some(place) = told.flatten() {
+            return all.iter().find(|candidate| candidate.place == Some(place)).cloned().ok_or_else(|| {
+                refuse(
+                    Code::NotWhatRuns,
+                    format!(
+                        "`{}` is at a place of `{object}` where no symbol of that name is ({place:?}); it has {}",
+                        wanted.name,
+                        candidates::list(all)
+                    ),
+                    "the image's symbol table and its code do not agree; report this kernel",
+                )
+            });
+        }
+        // What the object does not define itself, another one gives to all.
+        let fitting: Vec<&Candidate> = match wanted.local {
+            true => all.iter().filter(|candidate| !candidate.global).collect(),
+            false => all.iter().filter(|candidate| candidate.global).collect(),
+        };
+        match (fitting.as_slice(), all) {
+            ([one], _) => Ok((*one).clone()),
+            // Binding is not known of all symbols: unique is unique.
+            ([], [one]) if wanted.defined_here => Ok(one.clone()),
+            _ => Err(refuse(
                 Code::SymbolNotUnique,
-                Place::default().symbol(name),
-                format!("`{object}` has {count} symbols named `{name}`"),
-                "this version cannot tell them apart; patch a function that does not need it",
+                format!(
+                    "`{object}` has several symbols named `{}`, and no field of the code that runs \
+                     tells which is meant: {}",
+                    wanted.name,
+                    candidates::list(all)
+                ),
+                "refer to it in a function that does so already, or do without it",
             )),
         }
     }
+
+    fn symbol(&self, object: &str, wanted: Wanted<'_>) -> Result<Option<Candidate>, Refusal> {
+        let all = self.candidates(object, wanted.name);
+        if all.is_empty() {
+            return Ok(None);
+        }
+        self.choose(object, &all, wanted).map(Some)
+    }
 }
 
-impl Kernel for OwnerSymbols<'_> {
+fn livepatch_symbol(
+    object: &str,
+    name: &str,
+    candidate: &Candidate,
+) -> Result<LivepatchSymbol, Refusal> {
+    let position = candidate.position.ok_or_else(|| {
+        Refusal::new(
+            Code::SymbolNotUnique,
+            Place::default().symbol(name),
+            format!("livepatch cannot name `{name}` of `{object}`: {}", candidate.shown),
+            "its position depends on when the module is patched, or its address is 0; do without it",
+        )
+    })?;
+    let (object, name) = (object.to_owned(), name.to_owned());
+    Ok(LivepatchSymbol { object, name, position })
+}
+
+impl Kernel for ObjectSymbols<'_> {
     fn find(&self, object: &str, wanted: Wanted<'_>) -> Result<Option<LivepatchSymbol>, Refusal> {
-        self.unique(object, wanted.name)
+        let found = self.symbol(object, wanted)?;
+        found.map(|candidate| livepatch_symbol(object, wanted.name, &candidate)).transpose()
     }
 
     fn exporter(&self, name: &str) -> Option<Exporter<'_>> {
         let export = self.knowledge.target.exports.get(name)?;
         Some(Exporter { module: &export.module, namespace: export.namespace.is_some() })
+    }
+
+    fn exported(&self, module: &str, name: &str) -> Result<LivepatchSymbol, Refusal> {
+        let needed = self.knowledge.modules.needed(module).map_err(candidates::first)?;
+        let all = candidates::in_file(&needed, name);
+        let mut globals = all.iter().filter(|candidate| candidate.global);
+        match (globals.next(), globals.next()) {
+            (Some(one), None) => livepatch_symbol(module, name, one),
+            _ => Err(rules::not_found(module, name)),
+        }
     }
 
     fn is_new(&self, object: &str, name: &str) -> bool {
@@ -171,7 +221,7 @@ impl Kernel for OwnerSymbols<'_> {
 
     fn is_needed_by_patched(&self, module: &str) -> bool {
         let patched = self.knowledge.modules.get(self.object());
-        patched.is_some_and(|patched| patched.depends.iter().any(|needed| needed == module))
+        patched.is_some_and(|patched| patched.shipped.depends.iter().any(|needed| needed == module))
     }
 
     fn is_noreturn(&self, name: &str) -> bool {
@@ -183,7 +233,7 @@ impl Kernel for OwnerSymbols<'_> {
     }
 }
 
-impl Symbols for OwnerSymbols<'_> {
+impl Symbols for ObjectSymbols<'_> {
     fn patched_object(&self) -> &str {
         self.object()
     }
@@ -193,6 +243,11 @@ impl Symbols for OwnerSymbols<'_> {
     }
 
     fn patched_function(&self, wanted: Wanted<'_>) -> Result<LivepatchSymbol, Refusal> {
-        Rules { object: self.object(), kernel: self }.patched_function(wanted)
+        let object = self.object();
+        let found = self.symbol(object, wanted)?;
+        let candidate = found.ok_or_else(|| rules::not_found(object, wanted.name))?;
+        let module = self.knowledge.modules.get(object);
+        patchable::check(self.knowledge.target, module, wanted.name, &candidate)?;
+        livepatch_symbol(object, wanted.name, &candidate)
     }
 }

@@ -11,9 +11,12 @@ use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 use shipped_kernel::Config;
+use shipped_kernel::Drift;
 use shipped_kernel::Exports;
+use shipped_kernel::FtraceSites;
 use shipped_kernel::Image;
 use shipped_kernel::Kallsyms;
+use shipped_kernel::TextRanges;
 use shipped_kernel::config;
 use shipped_kernel::symvers;
 
@@ -45,8 +48,16 @@ pub struct Target {
     pub config: Config,
     /// What it and its modules export.
     pub exports: Exports,
+    /// Its image, decompressed.
+    pub image: Image,
     /// Every symbol that it knows by name.
     pub kallsyms: Kallsyms,
+    /// Where its ftrace can redirect functions.
+    pub ftrace: FtraceSites,
+    /// Which of its code cannot be patched.
+    pub text: TextRanges,
+    /// What the configuration says otherwise than the one of the headers, if another was named.
+    other_config: Vec<Drift>,
 }
 
 /// Where the parts are: as named on the command line, else where distributions put them.
@@ -145,7 +156,19 @@ pub fn open(parts: Parts, source: &Path, source_version: &str) -> Result<Target>
     }
     Refusals::none_or(refusals, ())?;
     let kallsyms = Kallsyms::read(&image)?;
-    Ok(Target { parts, config, exports, kallsyms })
+    let ftrace = FtraceSites::of_image(&image, &kallsyms)?;
+    let text = TextRanges::of_image(&image, &kallsyms)?;
+    let other_config = other_config(&parts, &config);
+    Ok(Target { parts, config, exports, image, kallsyms, ftrace, text, other_config })
+}
+
+/// How the configuration differs from the one of the headers, if that is another and can be read.
+fn other_config(parts: &Parts, config: &Config) -> Vec<Drift> {
+    let own = parts.headers.join(".config");
+    match Config::read(&own) {
+        Ok(own_config) if own != parts.config => config::drift(&own_config, config),
+        _ => Vec::new(),
+    }
 }
 
 /// The release that the headers were made for, where they say so.
@@ -160,6 +183,19 @@ fn headers_release(headers: &Path) -> Option<String> {
 }
 
 impl Target {
+    /// What the configuration says otherwise than the one that came with the headers, in short.
+    pub fn config_difference(&self) -> Option<String> {
+        let first = self.other_config.first()?;
+        let more = match self.other_config.len() {
+            1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        };
+        let Drift { symbol, shipped, prepared } = first;
+        let show = |value: &Option<String>| value.clone().unwrap_or("not set".to_owned());
+        let (shipped, prepared) = (show(shipped), show(prepared));
+        Some(format!("CONFIG_{symbol} is {prepared}, in the headers {shipped}{more}"))
+    }
+
     /// What preparing an object directory needs to know.
     pub fn shipped(&self) -> Shipped {
         Shipped {

@@ -37,6 +37,12 @@ pub trait Kernel {
     /// Who exports a name.
     fn exporter(&self, name: &str) -> Option<Exporter<'_>>;
 
+    /// The symbol that `module`, which is not the patched one, exports.
+    ///
+    /// # Errors
+    /// A refusal when that module does not have it, or livepatch cannot name it.
+    fn exported(&self, module: &str, name: &str) -> Result<LivepatchSymbol, Refusal>;
+
     /// Whether another object of the patch, for `object` of the kernel, defines a name anew.
     fn is_new(&self, object: &str, name: &str) -> bool;
 
@@ -90,7 +96,7 @@ impl<K: Kernel> Rules<'_, K> {
                 self.object
             )));
         }
-        Ok(self.livepatch(livepatch_symbol(module, name)))
+        Ok(self.livepatch(self.kernel.exported(module, name)?))
     }
 }
 

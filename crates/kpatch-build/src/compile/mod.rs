@@ -1,6 +1,6 @@
-//! Compiles both sides of each translation unit by the commands that kbuild recorded: the original
-//! from the base farm (kept in the cache), the patched one from a claimed farm. Bias: whether the
-//! patched file was really read is proven by the depfile, not assumed.
+//! Compiles each translation unit by the commands that kbuild recorded: the original from the base farm
+//! (kept in the cache), once exactly as kbuild would and once with sections to cut; the patched one from
+//! a claimed farm. Bias: whether the patched file was really read is proven by the depfile, not assumed.
 
 mod depfile;
 mod diagnostics;
@@ -48,12 +48,14 @@ pub struct Unit {
     pub owner: Owner,
 }
 
-/// Both objects of a unit, compiled with a section for each function and datum.
+/// The objects of a unit, original and patched with a section for each function and datum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompiledPair {
     /// The unit. An object that is in several modules gives one pair for each.
     pub unit: Unit,
-    /// The object of the user's source; lies in the cache and must not be changed.
+    /// The object of the user's source as kbuild would make it; lies in the cache and must not be changed.
+    pub exact: PathBuf,
+    /// The object of the user's source; likewise.
     pub original: PathBuf,
     /// The object of the patched source.
     pub patched: PathBuf,
@@ -103,10 +105,8 @@ pub fn compile(
         farm.put(path, &line_directives::insert(&file.original, &file.patched))?;
     }
     let run = Run { setting, farm: farm.root(), generated: Mutex::default() };
-    let tasks: Vec<(&TranslationUnit, Side)> = units
-        .iter()
-        .flat_map(|unit| [Side::Original, Side::Patched].map(|side| (unit, side)))
-        .collect();
+    let tasks: Vec<(&TranslationUnit, Side)> =
+        units.iter().flat_map(|unit| Side::ALL.map(|side| (unit, side))).collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(setting.jobs).build()?;
     let results: Vec<Attempt> = pool.install(|| {
         tasks
@@ -119,8 +119,8 @@ pub fn compile(
     refuse_failures(setting, &tasks, &results, touched, farm)?;
     let mut pairs = Vec::new();
     let mut unread: BTreeSet<&Path> = touched.keys().map(PathBuf::as_path).collect();
-    for (unit, both) in units.iter().zip(results.chunks_exact(2)) {
-        let [original, patched] = both else { continue };
+    for (unit, sides) in units.iter().zip(results.chunks_exact(Side::ALL.len())) {
+        let [exact, original, patched] = sides else { continue };
         let read = depfile::read_by(
             &patched.depfile,
             &setting.prepared.objects,
@@ -144,6 +144,7 @@ pub fn compile(
             let (object, source) = (unit.object.clone(), unit.source.clone());
             pairs.push(CompiledPair {
                 unit: Unit { object, source, owner: owner.clone() },
+                exact: exact.object.clone(),
                 original: original.object.clone(),
                 patched: patched.object.clone(),
             });
@@ -211,20 +212,21 @@ impl Run<'_> {
         let dir = work.join(side.name());
         let out = dir.join(&place);
         let object = match side {
-            Side::Original => replay::cached(cache, prepared, headers, unit)?,
+            Side::Exact | Side::Original => replay::cached(cache, prepared, headers, unit, side)?,
             Side::Patched => out.clone(),
         };
         let depfile = out.with_extension("d");
-        if side == Side::Original && object.exists() {
+        if side != Side::Patched && object.exists() {
             return Ok(Attempt { object, depfile, time: Duration::ZERO, failure: None });
         }
         fs::create_dir_all(out.parent().unwrap_or(&dir))?;
         let target = match side {
-            Side::Original => cache.temporary_path("object.o")?,
+            Side::Exact | Side::Original => cache.temporary_path("object.o")?,
             Side::Patched => out,
         };
         let farm = (side == Side::Patched).then_some(self.farm);
-        let mut command = replay::command(unit, prepared, farm, headers, &target, &depfile)?;
+        let mut command =
+            replay::command((unit, side), prepared, farm, headers, &target, &depfile)?;
         let started = Instant::now();
         let output = log.output(&mut command)?;
         let time = started.elapsed();
@@ -232,7 +234,7 @@ impl Run<'_> {
             let failure = Some(String::from_utf8_lossy(&output.stderr).into_owned());
             return Ok(Attempt { object, depfile, time, failure });
         }
-        if side == Side::Original {
+        if side != Side::Patched {
             fs::rename(&target, &object)
                 .with_context(|| format!("cannot keep `{}`", object.display()))?;
         }
@@ -255,8 +257,12 @@ fn refuse_failures(
             .map(|((unit, _), result)| (*unit, result.failure.as_deref().unwrap_or_default()))
     };
     let base = &setting.prepared.farm;
-    let original: Vec<Refusal> = failed(Side::Original)
-        .map(|(unit, message)| diagnostics::original(&unit.source, message, base))
+    let unpatched = failed(Side::Original).chain(failed(Side::Exact));
+    let unpatched: BTreeMap<&str, &str> =
+        unpatched.map(|(unit, message)| (unit.source.as_str(), message)).collect();
+    let original: Vec<Refusal> = unpatched
+        .into_iter()
+        .map(|(source, message)| diagnostics::original(source, message, base))
         .collect();
     if !original.is_empty() {
         return Ok(Refusals::none_or(original, ())?);

@@ -17,7 +17,10 @@ use crate::prepare::Prepared;
 use crate::toolchain;
 
 /// Sections of their own let the differ cut a function out.
-const OURS: [&str; 3] = ["-ffunction-sections", "-fdata-sections", "-fdiagnostics-color=never"];
+const OURS: [&str; 2] = ["-ffunction-sections", "-fdata-sections"];
+
+/// Messages are read by this tool.
+const COLOURLESS: &str = "-fdiagnostics-color=never";
 
 /// What is said of places in the source, and which numbers are lines, is known from debug information.
 /// It changes no code, so a kernel built without it is compared with it.
@@ -29,37 +32,58 @@ fn debug(unit: &TranslationUnit) -> Option<&'static str> {
     (!has).then_some(DEBUG)
 }
 
-/// One of the two compilations of a unit.
+/// Debug information changes no code either, and here nobody reads it.
+const NO_DEBUG: &str = "-g0";
+
+/// One of the three compilations of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// The user's source.
+    /// The user's source as kbuild would compile it: the code that should be found in what runs.
+    Exact,
+    /// The user's source, with a section for each function.
     Original,
-    /// The source with the patches.
+    /// The source with the patches, likewise.
     Patched,
 }
 
 impl Side {
+    /// All of them, the cached ones first.
+    pub(super) const ALL: [Side; 3] = [Side::Exact, Side::Original, Side::Patched];
+
+    /// The flags that the side is compiled with, behind those that kbuild recorded.
+    fn flags(self, unit: &TranslationUnit) -> Vec<&'static str> {
+        match self {
+            Side::Exact => vec![COLOURLESS, NO_DEBUG],
+            Side::Original | Side::Patched => {
+                [&OURS[..], &[COLOURLESS]].concat().into_iter().chain(debug(unit)).collect()
+            }
+        }
+    }
+
     /// The side's directory in the work directory.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Side::Exact => "exact",
             Side::Original => "original",
             Side::Patched => "patched",
         }
     }
 }
 
-/// Where the cache keeps the original object of `unit`.
+/// Where the cache keeps an object of `unit` that is compiled from the user's source.
 pub(super) fn cached(
     cache: &Cache,
     prepared: &Prepared,
     headers: &AuthorHeaders,
     unit: &TranslationUnit,
+    side: Side,
 ) -> Result<PathBuf> {
     let mut key = ContentKey::new("original object 3")
+        .part(side.name())
         .part(&prepared.key)
         .part(&headers.key)
         .part(&unit.object);
-    for argument in unit.arguments.iter().map(String::as_str).chain(OURS).chain(debug(unit)) {
+    for argument in unit.arguments.iter().map(String::as_str).chain(side.flags(unit)) {
         key = key.part(argument);
     }
     let name = key.name();
@@ -68,10 +92,10 @@ pub(super) fn cached(
     Ok(dir.join(format!("{name}.o")))
 }
 
-/// The command that compiles `unit` to `object`, in `farm` instead of the base farm if given.
+/// The command that compiles one side of `unit` to `object`, in `farm` instead of the base farm if given.
 /// `headers` come last of all directories that the compiler looks into.
 pub(super) fn command(
-    unit: &TranslationUnit,
+    (unit, side): (&TranslationUnit, Side),
     prepared: &Prepared,
     farm: Option<&Path>,
     headers: &AuthorHeaders,
@@ -85,11 +109,13 @@ pub(super) fn command(
     let (compiler, rest) = arguments.split_first().context("an empty compiler command")?;
     let (last, flags) = rest.split_last().context("a compiler command without a file")?;
     let mut command = toolchain::command(compiler);
-    command.current_dir(&prepared.objects).args(flags).args(OURS).args(debug(unit));
-    // Debug information is relative to the tree: the same wherever source and cache are.
-    command.arg(format!("-fdebug-prefix-map={root}=."));
-    command.arg(format!("-fdebug-prefix-map={}=.", text(&prepared.objects)?));
-    command.arg(format!("-I{}", text(&headers.directory)?));
+    command.current_dir(&prepared.objects).args(flags).args(side.flags(unit));
+    if side != Side::Exact {
+        // Debug information is relative to the tree: the same wherever source and cache are.
+        command.arg(format!("-fdebug-prefix-map={root}=."));
+        command.arg(format!("-fdebug-prefix-map={}=.", text(&prepared.objects)?));
+        command.arg(format!("-I{}", text(&headers.directory)?));
+    }
     command.arg(last);
     Ok(command)
 }

@@ -229,6 +229,12 @@ impl Kernel for ParentSymbols<'_> {
         Some(Exporter { module: &export.module, namespace: export.namespace.is_some() })
     }
 
+    /// Of other modules only the exports are known. If the name is not unique there, the kernel refuses
+    /// position 0.
+    fn exported(&self, module: &str, name: &str) -> Result<LivepatchSymbol, Refusal> {
+        Ok(rules::livepatch_symbol(module, name))
+    }
+
     /// Nothing is known of the other objects of the patch: see [`Self::unknown`].
     fn is_new(&self, _object: &str, _name: &str) -> bool {
         false
