@@ -49,6 +49,14 @@ pub struct Symbol<'a> {
     pub name: &'a str,
 }
 
+impl Symbol<'_> {
+    /// Whether KASLR leaves the address alone: per-CPU symbols before 6.15 are offsets from 0, which
+    /// the table holds as numbers of 31 bit (`kallsyms_sym_address` in kernel/kallsyms.c).
+    pub fn is_absolute(&self) -> bool {
+        self.address < 1 << 31
+    }
+}
+
 impl Kallsyms {
     /// Finds and decodes the table of an image.
     ///
@@ -214,4 +222,4 @@ fn addresses(tables: &Tables<'_>) -> Result<Vec<u64>, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `vmlinuz` | [`Image`] | release, source version, compiler, build-id, code by address |
 //! | kallsyms in it | [`Kallsyms`] | addresses and positions of vmlinux symbols |
+//! | `/proc/kallsyms` | [`running`] | whether an image is the kernel that runs |
 //! | `*.ko*` | [`modules`] | symbols of modules, dependencies |
 //! | `Module.symvers` | [`symvers`] | which references may stay ordinary ones |
 //! | `.config` | [`config`] | refusals before anything is compiled, drift |
@@ -20,6 +21,7 @@ mod decompress;
 mod image;
 mod kallsyms;
 pub mod modules;
+pub mod running;
 pub mod symbols;
 pub mod symvers;
 pub mod tables;
@@ -37,6 +39,7 @@ pub use modules::Module;
 pub use modules::ModuleRelocation;
 pub use modules::ModuleSection;
 pub use modules::ModuleSymbol;
+pub use running::Running;
 pub use symbols::Found;
 pub use symbols::Position;
 pub use symvers::Export;

@@ -59,6 +59,8 @@ pub struct Vm<'a> {
     pub limit: Duration,
     /// The line that ends the run when the serial console shows it.
     pub last_line: &'a str,
+    /// Where to put what the guest writes to its second serial port, if it has one.
+    pub second_port: Option<&'a Path>,
 }
 
 /// How a boot ended.
@@ -212,6 +214,7 @@ pub fn accelerator(cache: &Path, kernel: &Path) -> Result<Accel> {
         accel: Accel::Kvm,
         limit: PROBE_LIMIT,
         last_line: "KTEST - done",
+        second_port: None,
     })?;
     let accel = if outcome.end == End::Done { Accel::Kvm } else { Accel::Tcg };
     std::fs::create_dir_all(cache)?;
@@ -269,7 +272,11 @@ fn arguments(vm: &Vm<'_>, initrd: &Path) -> Vec<String> {
         "-append",
         &append,
     ];
-    arguments.into_iter().map(str::to_owned).collect()
+    let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+    if let Some(file) = vm.second_port {
+        arguments.extend(["-serial".to_owned(), format!("file:{}", file.display())]);
+    }
+    arguments
 }
 
 /// A child that does not outlive its owner, however that one ends.

@@ -34,6 +34,13 @@ fn symbols(rule: Rule, count: usize) -> Vec<Listed> {
     symbols
 }
 
+/// A decoded table, for other modules' tests: with per-CPU symbols counted from 0, or without.
+pub(crate) fn decoded(absolute_percpu: bool) -> Kallsyms {
+    let rule = if absolute_percpu { Rule::AbsolutePercpu } else { Rule::Relative };
+    let symbols = symbols(rule, 300);
+    Kallsyms::decode(&encode(Layout::OffsetsBehindTokens, rule, &symbols).unwrap()).unwrap()
+}
+
 const FORMS: [(Layout, Rule); 4] = [
     (Layout::OffsetsBehindTokens, Rule::Relative),
     (Layout::OffsetsBehindTokens, Rule::AbsolutePercpu),

@@ -104,6 +104,7 @@ fn demo() -> Result<()> {
         accel,
         limit: LIMIT,
         last_line: LAST,
+        second_port: None,
     };
     let outcome = qemu::watch(&vm, |line| {
         let Some((_, words)) = line.split_once("DEMO ") else { return };

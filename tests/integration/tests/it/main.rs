@@ -5,6 +5,7 @@
 //! - `fixes::<patch>`: real changes of the stable series, on the kernel that they are for;
 //! - `refuse::<case>`, `build::<case>`: the tool's answer, without a boot;
 //! - `self_diff::…`: the differ on a sample of the kernel against itself, with all lines moved;
+//! - `kallsyms::…`: the image's symbol table against the one of the kernel that it boots;
 //! - `trap::…`: what must not happen to the user's source tree.
 //!
 //! Builds and boots that the chosen tests need run first, two at a time; the tests then look at
@@ -13,6 +14,7 @@
 
 mod control;
 mod fixes;
+mod kallsyms;
 mod self_diff;
 mod setup;
 mod suite;
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
 fn all_tests() -> anyhow::Result<Vec<Test>> {
     let mut tests = vm::tests()?;
     tests.extend(control::tests());
+    tests.extend(kallsyms::tests());
     tests.extend(tool::tests("build")?);
     tests.extend(tool::tests("refuse")?);
     tests.extend(traps::tests());

@@ -194,6 +194,7 @@ fn boot_kernel(
         accel: suite.accel()?,
         limit,
         last_line: "KTEST - done",
+        second_port: None,
     })?;
     let dir = suite.folder(place)?;
     std::fs::write(dir.join("serial.log"), &outcome.serial)?;
