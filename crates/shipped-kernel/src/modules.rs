@@ -3,14 +3,14 @@
 //! A module's symbol table is the order in which the kernel counts its symbols. Bias: a module is
 //! taken as its file is; two files of one name, or one that is damaged, are refused.
 
+mod find;
 mod relocations;
 
+pub use find::find_module;
 pub use relocations::ModuleRelocation;
 
 use std::fs;
-use std::io;
 use std::path::Path;
-use std::path::PathBuf;
 
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
@@ -28,9 +28,6 @@ use crate::image::section_build_id;
 use crate::symvers::module_name;
 
 type Header = elf::FileHeader64<LittleEndian>;
-
-/// The ends of module files, by CONFIG_MODULE_COMPRESS_*.
-const ENDS: &[&str] = &[".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
 
 /// A kernel module as it is shipped.
 #[derive(Debug, Clone)]
@@ -233,64 +230,6 @@ fn parse_elf(elf: Vec<u8>) -> anyhow::Result<Module> {
     let depends = depends.map(module_name).collect();
     let build_id = section_build_id(data)?;
     Ok(Module { name, sections, symbols, depends, vermagic, build_id, elf })
-}
-
-/// Finds the file of a module under a modules directory (`/lib/modules/RELEASE`); `-` and `_` in
-/// names are the same. Directories are searched without following symbolic links: `build` and
-/// `source` are links to other trees.
-///
-/// # Errors
-/// [`Code::TargetIncomplete`] if there is none or more than one, or a directory cannot be read.
-pub fn find_module(directory: &Path, name: &str) -> Result<PathBuf, Refusals> {
-    let name = module_name(name);
-    let mut found = Vec::new();
-    let mut pending = vec![directory.to_path_buf()];
-    while let Some(directory) = pending.pop() {
-        search(&directory, &name, &mut pending, &mut found).map_err(|error| {
-            let place = Place::object(directory.display().to_string());
-            refuse(place, format!("cannot be searched for module `{name}`: {error}"))
-        })?;
-    }
-    found.sort();
-    let place = Place::object(&name);
-    match found.as_slice() {
-        [path] => Ok(path.clone()),
-        [] if is_built_in(directory, &name) => {
-            Err(refuse(place, "is built into this kernel; it is no module".to_string()))
-        }
-        [] => Err(refuse(place, format!("is not among the modules in `{}`", directory.display()))),
-        [first, second, ..] => {
-            let (first, second) = (first.display(), second.display());
-            Err(refuse(place, format!("is there twice: `{first}` and `{second}`")))
-        }
-    }
-}
-
-fn search(
-    directory: &Path,
-    name: &str,
-    pending: &mut Vec<PathBuf>,
-    found: &mut Vec<PathBuf>,
-) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            pending.push(entry.path());
-            continue;
-        }
-        let file = entry.file_name();
-        let stem = ENDS.iter().find_map(|end| file.to_str()?.strip_suffix(end));
-        if stem.is_some_and(|stem| module_name(stem) == name) {
-            found.push(entry.path());
-        }
-    }
-    Ok(())
-}
-
-fn is_built_in(directory: &Path, name: &str) -> bool {
-    // A package without the list only costs the better message.
-    let list = fs::read_to_string(directory.join("modules.builtin")).unwrap_or_default();
-    list.lines().filter_map(|line| line.strip_suffix(".ko")).any(|path| module_name(path) == name)
 }
 
 #[cfg(test)]

@@ -148,6 +148,55 @@ fn says_why_a_module_is_not_found() {
     assert!(find_module(&tree.path().join("nowhere"), "x").is_err());
 }
 
+/// A modules directory with these files, and `modules.dep` if `list` says what is in it.
+fn modules_directory(files: &[&str], list: Option<&str>) -> tempfile::TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    for file in files {
+        let path = tree.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    if let Some(list) = list {
+        fs::write(tree.path().join("modules.dep"), list).unwrap();
+    }
+    tree
+}
+
+#[test]
+fn modules_dep_decides() {
+    let files = ["kernel/a-b.ko.xz", "updates/a_b.ko", "kernel/c.ko", "kernel/a-b-c.ko"];
+    let list = "kernel/a-b-c.ko: kernel/a-b.ko.xz kernel/c.ko\nupdates/a_b.ko: kernel/c.ko\n";
+    let tree = modules_directory(&files, Some(list));
+    let found = |name: &str| find_module(tree.path(), name).unwrap();
+    assert_eq!(found("a_b"), tree.path().join("updates/a_b.ko"));
+    assert_eq!(found("a-b-c"), tree.path().join("kernel/a-b-c.ko"));
+    assert_eq!(found("c"), tree.path().join("kernel/c.ko"), "not listed, but there");
+    let absolute = format!("{}:\n", tree.path().join("kernel/a-b.ko.xz").display());
+    fs::write(tree.path().join("modules.dep"), absolute).unwrap();
+    assert_eq!(found("a_b"), tree.path().join("kernel/a-b.ko.xz"));
+    // Without the list nothing says which of the two it is.
+    fs::remove_file(tree.path().join("modules.dep")).unwrap();
+    assert!(find_module(tree.path(), "a_b").unwrap_err().to_string().contains("twice"));
+}
+
+#[test]
+fn a_modules_dep_that_is_not_true_is_refused() {
+    let refusal = |list: &str| {
+        let tree = modules_directory(&["kernel/x.ko", "updates/x.ko"], Some(list));
+        let Refusals(all) = find_module(tree.path(), "x").unwrap_err();
+        assert_eq!(all[0].code, Code::TargetIncomplete);
+        (all[0].message.clone(), all[0].place.line, all[0].hint.clone())
+    };
+    let (message, line, hint) = refusal("kernel/y.ko:\nkernel/x.ko.xz: kernel/y.ko\n");
+    assert!(message.contains("`kernel/x.ko.xz`") && message.contains("not there"), "{message}");
+    assert_eq!(line, Some(2));
+    assert!(hint.contains("depmod"), "{hint}");
+    let (message, line, _) = refusal("kernel/x.ko:\nupdates/x.ko:\n");
+    assert!(message.contains("twice"), "{message}");
+    assert_eq!(line, Some(2));
+    assert!(refusal("kernel/x.ko\n").0.contains("is not a line"));
+}
+
 #[test]
 fn damaged_modules_never_panic() {
     let plain = module_file(&[("a", ".text"), ("b", ".init.text"), ("c", "")]);
