@@ -1,9 +1,59 @@
 //! The command line. Every option that names a part of the target kernel has the place where a
 //! distribution puts that part as its default.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::CommandFactory;
+use clap::FromArgMatches;
 use clap::Parser;
+use clap::Subcommand;
+
+use crate::image_report::ImageArguments;
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+pub enum CommandLine {
+    /// To build a module: the flat command line, without a subcommand.
+    Build(Box<Cli>),
+    /// Something else.
+    Command(Command),
+}
+
+/// What the tool does besides building modules.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Say what is in a kernel's image or in a module
+    Image(ImageArguments),
+}
+
+impl CommandLine {
+    /// Takes a command line apart, the program's name included. Beside a subcommand nothing of the flat
+    /// form is taken or demanded, whatever the environment says.
+    ///
+    /// # Errors
+    /// What clap says of it, help and version included.
+    pub fn parse_from<T: Into<OsString> + Clone>(
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        let mut command = Self::definition();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let parsed = if matches.subcommand_name().is_some() {
+            Command::from_arg_matches(&matches).map(CommandLine::Command)
+        } else {
+            Cli::from_arg_matches(&matches).map(|cli| CommandLine::Build(Box::new(cli)))
+        };
+        parsed.map_err(|error| error.format(&mut command))
+    }
+
+    fn definition() -> clap::Command {
+        Command::augment_subcommands(Cli::command())
+            .subcommand_required(false)
+            .arg_required_else_help(false)
+            .args_conflicts_with_subcommands(true)
+            .subcommand_negates_reqs(true)
+    }
+}
 
 /// Builds a livepatch module from a source patch, for a kernel as the distribution ships it.
 ///
@@ -167,8 +217,38 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        CommandLine::definition().debug_assert();
+    }
+
+    fn command_line(args: &[&str]) -> Result<CommandLine, clap::Error> {
+        CommandLine::parse_from([&["kpatch-build"], args].concat())
+    }
+
+    #[test]
+    fn a_subcommand_stands_alone() {
+        let image = |args: &[&str]| match command_line(args) {
+            Ok(CommandLine::Command(Command::Image(arguments))) => arguments,
+            other => panic!("{other:?}"),
+        };
+        let arguments = image(&["image", "vmlinuz", "--function", "a", "--function", "b"]);
+        assert_eq!(arguments.functions, ["a", "b"]);
+        assert_eq!((arguments.running, arguments.symbols, arguments.json), (None, false, false));
+        let running = image(&["image", "--running", "vmlinuz"]).running;
+        assert_eq!(running, Some(PathBuf::from("/proc/kallsyms")));
+        assert_eq!(image(&["image", "--running=k", "v"]).running, Some(PathBuf::from("k")));
+        assert!(command_line(&["image"]).is_err());
+        assert!(command_line(&["image", "vmlinuz", "a.patch"]).is_err());
+        // The flat form is as it was; a patch may have the name of a subcommand.
+        for patch in ["a.patch", "image"] {
+            match command_line(&["-s", "linux", patch]).unwrap() {
+                CommandLine::Build(cli) => assert_eq!(cli.patches, [PathBuf::from(patch)]),
+                CommandLine::Command(command) => panic!("{command:?}"),
+            }
+        }
+        assert!(command_line(&["a.patch"]).is_err());
+        assert!(command_line(&[]).is_err());
+        let help = command_line(&["--help"]).unwrap_err().to_string();
+        assert!(help.contains("image") && help.contains("Exit codes:"), "{help}");
     }
 
     #[test]

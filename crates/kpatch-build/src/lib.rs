@@ -1,4 +1,4 @@
-//! From a source patch to a livepatch module.
+//! From a source patch to a livepatch module; and what the tool knows of a kernel ([`image_report`]).
 
 pub mod apply;
 pub mod author_headers;
@@ -10,6 +10,7 @@ pub mod compile_database;
 pub mod diff;
 pub mod farm;
 pub mod front;
+pub mod image_report;
 pub mod line_directives;
 pub mod link;
 pub mod modules;

@@ -71,9 +71,10 @@ impl Running for Vmlinux<'_> {
     fn name_of(&self, place: Place) -> Cow<'_, str> {
         let Place::Address(address) = place else { return Cow::Borrowed("?") };
         let address = link_address(address);
-        match self.kallsyms.before(address) {
-            Some((symbol, 0)) => Cow::Borrowed(symbol.name),
-            Some((symbol, offset)) => format!("{}+{offset:#x}", symbol.name).into(),
+        let symbol = self.kallsyms.containing(address).and_then(|index| self.kallsyms.get(index));
+        match symbol {
+            Some(symbol) if symbol.address == address => Cow::Borrowed(symbol.name),
+            Some(symbol) => format!("{}+{:#x}", symbol.name, address - symbol.address).into(),
             None => format!("{address:#x}").into(),
         }
     }

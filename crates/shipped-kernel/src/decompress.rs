@@ -35,6 +35,16 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
+    /// As the kernel's configuration calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+            Self::Lz4Legacy => "lz4",
+        }
+    }
+
     /// The compression of data that starts like this.
     pub(crate) fn of(data: &[u8]) -> Option<Self> {
         let by_magic =

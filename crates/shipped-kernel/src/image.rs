@@ -37,6 +37,7 @@ pub struct Image {
     pub build_id: Option<Vec<u8>>,
     /// The name by which the user knows the image, for messages.
     pub name: String,
+    compression: Option<Compression>,
     segments: Vec<Segment>,
 }
 
@@ -73,12 +74,22 @@ impl Image {
     /// [`Code::ImageUnreadable`] as for [`Image::open`].
     pub fn parse(name: &str, data: Vec<u8>) -> Result<Self, Refusals> {
         let refuse = |message: String| unreadable(name, message);
-        let elf =
-            if data.starts_with(&elf::ELFMAG) { data } else { unpack(&data).map_err(refuse)? };
+        let (elf, compression) = if data.starts_with(&elf::ELFMAG) {
+            (data, None)
+        } else {
+            let (elf, compression) = unpack(&data).map_err(refuse)?;
+            (elf, Some(compression))
+        };
         let (segments, build_id) = read_headers(&elf).map_err(refuse)?;
         let banner = Banner::find(&elf)
             .ok_or_else(|| refuse("there is no banner (`Linux version ...`) in it".to_string()))?;
-        Ok(Self { elf, banner, build_id, name: name.to_string(), segments })
+        Ok(Self { elf, banner, build_id, name: name.to_string(), compression, segments })
+    }
+
+    /// How the kernel is compressed in the image, as the configuration calls it (CONFIG_KERNEL_*):
+    /// `gzip`, `zstd` ... `None` for a `vmlinux` that is not.
+    pub fn compression(&self) -> Option<&'static str> {
+        self.compression.map(Compression::name)
     }
 
     /// `len` bytes of the file at a virtual address (the address that the kernel is linked to).
@@ -104,7 +115,7 @@ pub(crate) fn unreadable(name: &str, message: String) -> Refusals {
 }
 
 /// The payload of a bzImage by its boot header (Documentation/arch/x86/boot.rst), decompressed.
-fn unpack(data: &[u8]) -> Result<Vec<u8>, String> {
+fn unpack(data: &[u8]) -> Result<(Vec<u8>, Compression), String> {
     let byte_range = |at: usize, len: usize| data.get(at..at.checked_add(len)?);
     let u32_at = |at: usize| Some(u32::from_le_bytes(byte_range(at, 4)?.try_into().ok()?));
     if byte_range(0x1fe, 2) != Some(&[0x55, 0xaa]) || byte_range(0x202, 4) != Some(b"HdrS") {
@@ -143,7 +154,7 @@ fn unpack(data: &[u8]) -> Result<Vec<u8>, String> {
     if elf.len() != size {
         return Err(format!("its payload has {} bytes, not {size} as it says", elf.len()));
     }
-    Ok(elf)
+    Ok((elf, compression))
 }
 
 type Headers = (Vec<Segment>, Option<Vec<u8>>);

@@ -7,6 +7,7 @@
 
 mod tables;
 
+pub use tables::Addressing;
 pub use tables::Layout;
 
 use std::ops::Range;
@@ -22,6 +23,7 @@ use tables::Tables;
 #[derive(Debug, Clone)]
 pub struct Kallsyms {
     layout: Layout,
+    addressing: Addressing,
     entries: Vec<Entry>,
     /// All names, one after the other.
     arena: String,
@@ -81,7 +83,7 @@ impl Kallsyms {
     /// Decodes the table in the bytes of an uncompressed kernel.
     fn decode(data: &[u8]) -> Result<Self, String> {
         let tables = tables::find(data)?;
-        let addresses = addresses(&tables)?;
+        let (addressing, addresses) = addresses(&tables)?;
         let mut entries = Vec::with_capacity(tables.count);
         let mut arena = String::with_capacity(tables.count * 24);
         let mut rest = tables.names;
@@ -111,7 +113,8 @@ impl Kallsyms {
                 kind,
             });
         }
-        let mut kallsyms = Self { layout: tables.layout, entries, arena, by_name: Vec::new() };
+        let mut kallsyms =
+            Self { layout: tables.layout, addressing, entries, arena, by_name: Vec::new() };
         kallsyms.by_name = kallsyms.order_by_name(tables.by_name)?;
         Ok(kallsyms)
     }
@@ -153,6 +156,11 @@ impl Kallsyms {
         self.layout
     }
 
+    /// How its addresses are written.
+    pub fn addressing(&self) -> Addressing {
+        self.addressing
+    }
+
     /// The symbol at an index of the table.
     pub fn get(&self, index: usize) -> Option<Symbol<'_>> {
         let entry = self.entries.get(index)?;
@@ -180,12 +188,15 @@ impl Kallsyms {
         start..end
     }
 
-    /// The symbol that an address belongs to, the last of those at the nearest place at or before it, and
-    /// bytes from there.
-    pub fn before(&self, address: u64) -> Option<(Symbol<'_>, u64)> {
-        let index = self.at(address).end.checked_sub(1)?;
-        let symbol = self.get(index)?;
-        Some((symbol, address - symbol.address))
+    /// Index of the symbol that an address belongs to, of aliases the first, as the kernel finds it
+    /// for a stack trace (`get_symbol_pos` in kernel/kallsyms.c). `None` in front of the first one and
+    /// behind the last one, and between the per-CPU symbols that count from 0 and the others.
+    pub fn containing(&self, address: u64) -> Option<usize> {
+        let last = self.at(address).end.checked_sub(1)?;
+        let first = self.at(self.entries[last].address).start;
+        let next = self.get(last + 1).map(|next| next.is_absolute());
+        let is_within = next == self.get(last).map(|last| last.is_absolute());
+        (self.entries[last].address == address || is_within).then_some(first)
     }
 
     /// Bytes from a symbol to the next one at a higher address: the size by which the kernel finds
@@ -199,7 +210,7 @@ impl Kallsyms {
 
 /// The addresses, which must ascend, by whichever of the kernel's two rules makes them do so
 /// (`kallsyms_sym_address` in kernel/kallsyms.c; the configuration is not in the tables).
-fn addresses(tables: &Tables<'_>) -> Result<Vec<u64>, String> {
+fn addresses(tables: &Tables<'_>) -> Result<(Addressing, Vec<u64>), String> {
     let offsets = || {
         tables
             .offsets
@@ -213,11 +224,12 @@ fn addresses(tables: &Tables<'_>) -> Result<Vec<u64>, String> {
         Ok(address) => address,
         Err(_) => base.wrapping_add(u64::from(!offset)),
     };
-    let rules: [&dyn Fn(u32) -> u64; 2] = [&relative, &absolute_percpu];
+    let rules: [(Addressing, &dyn Fn(u32) -> u64); 2] =
+        [(Addressing::Relative, &relative), (Addressing::AbsolutePercpu, &absolute_percpu)];
     rules
         .into_iter()
-        .map(|rule| offsets().map(rule).collect::<Vec<u64>>())
-        .find(|addresses| addresses.is_sorted())
+        .map(|(addressing, rule)| (addressing, offsets().map(rule).collect::<Vec<u64>>()))
+        .find(|(_, addresses)| addresses.is_sorted())
         .ok_or_else(|| "its kallsyms has addresses that do not ascend".to_string())
 }
 

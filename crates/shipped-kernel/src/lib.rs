@@ -32,6 +32,7 @@ pub use banner::Banner;
 pub use config::Config;
 pub use config::Drift;
 pub use image::Image;
+pub use kallsyms::Addressing;
 pub use kallsyms::Kallsyms;
 pub use kallsyms::Layout;
 pub use kallsyms::Symbol;

@@ -46,6 +46,8 @@ pub struct Module {
     pub vermagic: String,
     /// The GNU build-id note, if there is one.
     pub build_id: Option<Vec<u8>>,
+    /// How the file is compressed: `gzip`, `xz`, `zstd`, or not at all.
+    pub compression: Option<&'static str>,
 }
 
 /// A section of a module.
@@ -125,12 +127,24 @@ impl Module {
     /// [`Code::TargetIncomplete`] as for [`Module::read`].
     pub fn parse(name: &str, data: Vec<u8>) -> Result<Self, Refusals> {
         let refuse = |message: String| refuse(Place::object(name), message);
-        let elf = match Compression::of(&data) {
+        let compression = Compression::of(&data);
+        let elf = match compression {
             Some(compression) => decompress::decompress(compression, &data, data.len() * 4)
                 .map_err(|error| refuse(format!("cannot be decompressed: {error:#}")))?,
             None => data,
         };
-        parse_elf(elf).map_err(|error| refuse(format!("is not a readable module: {error:#}")))
+        let module = parse_elf(elf)
+            .map_err(|error| refuse(format!("is not a readable module: {error:#}")))?;
+        Ok(Self { compression: compression.map(Compression::name), ..module })
+    }
+
+    /// Whether a file is a module rather than a kernel's image, by how it begins: a relocatable ELF
+    /// file, or a compressed one, which a bootable image is not as a whole.
+    pub fn is_one(data: &[u8]) -> bool {
+        let relocatable = |data| {
+            Header::parse(data).is_ok_and(|header| header.e_type(LittleEndian) == elf::ET_REL)
+        };
+        Compression::of(data).is_some() || relocatable(data)
     }
 
     /// Name of the section that a symbol is defined in, if it is in one.
@@ -229,7 +243,7 @@ fn parse_elf(elf: Vec<u8>) -> anyhow::Result<Module> {
     let depends = required("depends")?.split(',').filter(|name| !name.is_empty());
     let depends = depends.map(module_name).collect();
     let build_id = section_build_id(data)?;
-    Ok(Module { name, sections, symbols, depends, vermagic, build_id, elf })
+    Ok(Module { name, sections, symbols, depends, vermagic, build_id, compression: None, elf })
 }
 
 #[cfg(test)]

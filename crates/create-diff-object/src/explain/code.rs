@@ -1,18 +1,14 @@
-//! Code as kernel people read it: AT&T syntax, with the names that relocations give.
-
-use std::cell::RefCell;
-use std::rc::Rc;
+//! Code with the names that relocations give.
 
 use iced_x86::ConstantOffsets;
 use iced_x86::Decoder;
 use iced_x86::DecoderOptions;
-use iced_x86::Formatter;
-use iced_x86::GasFormatter;
 use iced_x86::Instruction;
-use iced_x86::OpKind;
-use iced_x86::SymbolResolver;
-use iced_x86::SymbolResult;
 use kpatch_elf::SymbolId;
+
+use super::syntax::Operands;
+use super::syntax::Syntax;
+use super::syntax::with_offset;
 
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
@@ -24,9 +20,6 @@ use crate::normalize::side::Side;
 
 /// Longer strings are cut: they are there to be recognised.
 const STRING_SHOWN: usize = 60;
-
-/// The column of operands, as objdump has it.
-const OPERANDS_AT: u32 = 7;
 
 /// One instruction of a piece.
 #[derive(Debug, Clone)]
@@ -87,48 +80,12 @@ pub(super) enum Names {
 /// Prints instructions.
 pub(super) struct Printer<'a> {
     side: &'a Side<'a>,
-    formatter: GasFormatter,
-    operands: Rc<RefCell<Operands>>,
-}
-
-/// The names of an instruction's operands.
-#[derive(Debug, Default)]
-struct Operands {
-    displacement: Option<String>,
-    immediate: Option<String>,
-}
-
-struct Resolver(Rc<RefCell<Operands>>);
-
-impl SymbolResolver for Resolver {
-    fn symbol(
-        &mut self,
-        instruction: &Instruction,
-        _operand: u32,
-        instruction_operand: Option<u32>,
-        address: u64,
-        _address_size: u32,
-    ) -> Option<SymbolResult<'_>> {
-        let operands = self.0.borrow();
-        let name = match instruction.op_kind(instruction_operand?) {
-            OpKind::Memory => operands.displacement.clone(),
-            _ => operands.immediate.clone(),
-        };
-        name.map(|name| SymbolResult::with_string(address, name))
-    }
+    syntax: Syntax,
 }
 
 impl<'a> Printer<'a> {
     pub(super) fn new(side: &'a Side<'a>) -> Self {
-        let operands = Rc::new(RefCell::new(Operands::default()));
-        let resolver = Resolver(Rc::clone(&operands));
-        let mut formatter = GasFormatter::with_options(Some(Box::new(resolver)), None);
-        let options = formatter.options_mut();
-        options.set_uppercase_hex(false);
-        options.set_branch_leading_zeros(false);
-        options.set_small_hex_numbers_in_decimal(false);
-        options.set_first_operand_char_index(OPERANDS_AT);
-        Printer { side, formatter, operands }
+        Printer { side, syntax: Syntax::default() }
     }
 
     /// The text of an instruction of the piece `owner`.
@@ -152,10 +109,7 @@ impl<'a> Printer<'a> {
                 Names::Compared => String::new(),
             });
         }
-        self.operands.replace(operands);
-        let mut text = String::new();
-        self.formatter.format(&code.instruction, &mut text);
-        text.trim_end().to_owned()
+        self.syntax.text(&code.instruction, operands)
     }
 
     /// What a reference refers to.
@@ -199,12 +153,4 @@ fn string(side: &Side<'_>, atom: AtomId, delta: i64, names: Names) -> String {
     let shown: String = text.chars().take(most).collect();
     let cut = if shown.len() < text.len() { "…" } else { "" };
     format!("\"{}{cut}\"", shown.escape_debug())
-}
-
-pub(super) fn with_offset(name: &str, offset: i64) -> String {
-    match offset {
-        0 => name.to_owned(),
-        _ if offset < 0 => format!("{name}-{:#x}", offset.unsigned_abs()),
-        _ => format!("{name}+{offset:#x}"),
-    }
 }

@@ -2,8 +2,8 @@
 //! of each pair, both sides disassembled around it, where it is in the source, and what kind of reason
 //! it is.
 //!
-//! [`code`] prints instructions, [`reason`] finds the place and names the kind, [`report`] is the form
-//! that programs read, [`text`] the one for people.
+//! [`code`] prints instructions in the [`syntax`] of objdump, [`reason`] finds the place and names the
+//! kind, [`report`] is the form that programs read, [`text`] the one for people.
 //!
 //! Bias: nothing here decides anything. What is said comes from what the comparison found.
 
@@ -12,6 +12,7 @@ pub mod details;
 mod excerpt;
 mod reason;
 pub mod report;
+pub mod syntax;
 pub mod text;
 
 use crate::Difference;

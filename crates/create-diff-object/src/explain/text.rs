@@ -42,13 +42,13 @@ fn block(text: &mut String, object: &str, what: &str, change: &Change) {
 
 fn excerpt_block(text: &mut String, side: &str, excerpt: &Excerpt) {
     let Excerpt { symbol, offset, source, code, bytes } = excerpt;
-    let place = super::code::with_offset(symbol, *offset);
+    let place = super::syntax::with_offset(symbol, *offset);
     let source = source.as_ref().map_or(String::new(), |source| format!(", {source}"));
     let _ = writeln!(text, "  {side}: {place}{source}");
     let mut last: Option<&Source> = None;
     for instruction in code {
         let mark = if instruction.differs { '>' } else { ' ' };
-        let offset = super::code::with_offset("", instruction.offset);
+        let offset = super::syntax::with_offset("", instruction.offset);
         let offset = if offset.is_empty() { "+0x0" } else { &offset };
         let source = instruction.source.as_ref().filter(|source| last != Some(*source));
         let comment = source.map_or(String::new(), |source| format!("  # {source}"));

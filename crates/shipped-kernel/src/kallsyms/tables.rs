@@ -26,6 +26,35 @@ pub enum Layout {
     OffsetsBeforeNames,
 }
 
+impl Layout {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OffsetsBehindTokens => "offsets behind the tokens",
+            Self::OffsetsBeforeNames => "offsets before the names",
+        }
+    }
+}
+
+/// How addresses are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    /// As offsets from the lowest address.
+    Relative,
+    /// As such, but per-CPU symbols as they are (CONFIG_KALLSYMS_ABSOLUTE_PERCPU, before 6.15).
+    AbsolutePercpu,
+}
+
+impl Addressing {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relative => "all relative",
+            Self::AbsolutePercpu => "per-CPU symbols absolute",
+        }
+    }
+}
+
 /// The tables, found and consistent with each other.
 #[derive(Debug, Clone)]
 pub(super) struct Tables<'a> {

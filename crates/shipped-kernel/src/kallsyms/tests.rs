@@ -115,6 +115,23 @@ fn aliases_share_address_and_size() {
 }
 
 #[test]
+fn an_address_belongs_to_the_symbol_before_it() {
+    let kallsyms = decoded(true);
+    let name = |address| kallsyms.get(kallsyms.containing(address)?).map(|symbol| symbol.name);
+    assert_eq!(name(0xfff), Some("fixed_percpu_data"));
+    assert_eq!(name(0x1000), Some("per_cpu__x"));
+    assert_eq!(name(0x1001), None, "behind the per-CPU symbols");
+    assert_eq!(name(BASE - 1), None);
+    assert_eq!(name(BASE + 7), Some("_text"));
+    assert_eq!(name(BASE + 8), Some("linux_banner"));
+    assert_eq!(name(BASE + 0x1000 + 4), Some("show"), "the first of two aliases");
+    let last = kallsyms.get(kallsyms.len() - 1).unwrap().address;
+    assert!(name(last).is_some());
+    assert_eq!(name(last + 1), None);
+    assert_eq!(decoded(false).containing(0), None);
+}
+
+#[test]
 fn a_table_that_contradicts_itself_is_refused() {
     let decode = |layout, change: &dyn Fn(&mut Vec<Listed>)| {
         let mut symbols = symbols(Rule::Relative, 600);
