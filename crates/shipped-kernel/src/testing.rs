@@ -103,3 +103,44 @@ pub fn elf_image(base: u64, content: &[u8], build_id: &[u8]) -> Vec<u8> {
     elf.extend(note);
     elf
 }
+
+/// The same file as the linker leaves it: with a symbol table.
+pub(crate) fn with_symbol_table(mut elf: Vec<u8>, symbols: &[(&str, u64)]) -> Vec<u8> {
+    let (mut strings, mut table) = (b"\0.symtab\0.strtab\0".to_vec(), vec![0; 24]);
+    for (name, address) in symbols {
+        table.extend((strings.len() as u32).to_le_bytes());
+        // A global function of the section that is not told.
+        table.extend([0x12, 0, 0xf1, 0xff]);
+        table.extend(address.to_le_bytes());
+        table.extend(8_u64.to_le_bytes());
+        strings.extend(name.bytes());
+        strings.push(0);
+    }
+    elf.resize(elf.len().next_multiple_of(8), 0);
+    let table_at = elf.len();
+    elf.extend(&table);
+    let strings_at = elf.len();
+    elf.extend(&strings);
+    elf.resize(elf.len().next_multiple_of(8), 0);
+    let headers_at = elf.len() as u64;
+    elf.resize(elf.len() + 64, 0);
+    for (name, kind, at, len, link, entry) in [
+        (1_u32, 2_u32, table_at, table.len(), 2_u32, 24_u64),
+        (9, 3, strings_at, strings.len(), 0, 0),
+    ] {
+        elf.extend(name.to_le_bytes());
+        elf.extend(kind.to_le_bytes());
+        for word in [0, 0, at as u64, len as u64] {
+            elf.extend(word.to_le_bytes());
+        }
+        elf.extend(link.to_le_bytes());
+        elf.extend(1_u32.to_le_bytes());
+        elf.extend(8_u64.to_le_bytes());
+        elf.extend(entry.to_le_bytes());
+    }
+    elf[40..48].copy_from_slice(&headers_at.to_le_bytes());
+    for (at, half) in [(58, 64_u16), (60, 3), (62, 2)] {
+        elf[at..at + 2].copy_from_slice(&half.to_le_bytes());
+    }
+    elf
+}

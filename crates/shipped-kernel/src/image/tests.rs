@@ -36,11 +36,11 @@ fn payload(compression: Compression, elf: &[u8]) -> Vec<u8> {
 #[test]
 fn opens_every_compression_and_none() {
     let elf = vmlinux();
-    let mut forms: Vec<_> = KINDS.map(|kind| bzimage(&payload(kind, &elf))).to_vec();
-    forms.push(elf.clone());
-    for data in forms {
+    let packed = KINDS.map(|kind| (bzimage(&payload(kind, &elf)), Some(kind.name())));
+    for (data, compression) in packed.into_iter().chain([(elf.clone(), None)]) {
         let image = Image::parse("vmlinuz", data).unwrap();
         assert_eq!(image.elf, elf);
+        assert_eq!(image.compression(), compression);
         assert_eq!(image.banner.release, "6.12.1-test");
         assert_eq!(image.build_id, Some(vec![0xab; 20]));
     }

@@ -6,6 +6,7 @@ use crate::testing::table::Listed;
 use crate::testing::table::Rule;
 use crate::testing::table::encode;
 use crate::testing::table::encode_with;
+use crate::testing::with_symbol_table;
 
 const BANNER: &str = "Linux version 6.12.1-test (a@b) (gcc-12 (x) 12.2.0, GNU ld 2.40) #1 SMP";
 
@@ -73,6 +74,23 @@ fn decodes_what_an_independent_encoder_wrote() {
             }
         }
     }
+}
+
+/// A `vmlinux` may come with a symbol table; what the kernel looks names up in is still kallsyms.
+#[test]
+fn a_symbol_table_beside_it_changes_nothing() {
+    let symbols = symbols(Rule::Relative, 20);
+    let elf = kernel(&encode(Layout::OffsetsBehindTokens, Rule::Relative, &symbols).unwrap());
+    let with_table = with_symbol_table(elf.clone(), &[("sys_1", BASE + 0x77), ("other", BASE)]);
+    let header = object::File::parse(with_table.as_slice()).unwrap();
+    assert_eq!(object::Object::symbols(&header).count(), 2, "it is a symbol table");
+    let read = |elf: Vec<u8>| {
+        let image = Image::parse("vmlinux", elf).unwrap();
+        assert_eq!((image.compression(), image.build_id.clone()), (None, Some(vec![7; 20])));
+        let kallsyms = Kallsyms::read(&image).unwrap();
+        kallsyms.iter().map(|symbol| format!("{symbol:?}")).collect::<Vec<_>>()
+    };
+    assert_eq!(read(with_table), read(elf));
 }
 
 #[test]
