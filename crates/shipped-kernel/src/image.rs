@@ -98,6 +98,12 @@ impl Image {
         self.bytes_from(address)?.get(..len)
     }
 
+    /// The virtual address at which a byte of the uncompressed file is loaded; `None` if it is not.
+    pub fn address_of(&self, offset: usize) -> Option<u64> {
+        let segment = self.segments.iter().find(|segment| segment.file.contains(&offset))?;
+        segment.address.checked_add(u64::try_from(offset - segment.file.start).ok()?)
+    }
+
     /// All bytes of the file from a virtual address to the end of its segment.
     pub fn bytes_from(&self, address: u64) -> Option<&[u8]> {
         self.segments.iter().find_map(|segment| {

@@ -5,10 +5,11 @@
 //! is taken only as a whole, with addresses that ascend, names that agree with the kernel's own
 //! order by name, and `linux_banner` at the address of the banner.
 
+mod layout;
 mod tables;
 
-pub use tables::Addressing;
-pub use tables::Layout;
+pub use layout::Addressing;
+pub use layout::Layout;
 
 use std::ops::Range;
 
@@ -66,8 +67,8 @@ impl Kallsyms {
     /// [`ImageUnreadable`](kpatch_refusal::Code::ImageUnreadable) if there is none, if it is of an
     /// unknown layout, or if anything in it does not agree with the rest.
     pub fn read(image: &Image) -> Result<Self, Refusals> {
-        let kallsyms =
-            Self::decode(&image.elf).map_err(|message| unreadable(&image.name, message))?;
+        let kallsyms = Self::decode(&image.elf, &|offset| image.address_of(offset))
+            .map_err(|message| unreadable(&image.name, message))?;
         let banner = image.banner.text.as_bytes();
         let is_banner = |&index: &usize| {
             image.bytes_at(kallsyms.entries[index].address, banner.len()) == Some(banner)
@@ -80,10 +81,11 @@ impl Kallsyms {
         Ok(kallsyms)
     }
 
-    /// Decodes the table in the bytes of an uncompressed kernel.
-    fn decode(data: &[u8]) -> Result<Self, String> {
+    /// Decodes the table in the bytes of an uncompressed kernel; `address_of` says where a byte of the
+    /// file is loaded.
+    fn decode(data: &[u8], address_of: &dyn Fn(usize) -> Option<u64>) -> Result<Self, String> {
         let tables = tables::find(data)?;
-        let (addressing, addresses) = addresses(&tables)?;
+        let (addressing, addresses) = addresses(&tables, address_of)?;
         let mut entries = Vec::with_capacity(tables.count);
         let mut arena = String::with_capacity(tables.count * 24);
         let mut rest = tables.names;
@@ -208,9 +210,13 @@ impl Kallsyms {
     }
 }
 
-/// The addresses, which must ascend, by whichever of the kernel's two rules makes them do so
-/// (`kallsyms_sym_address` in kernel/kallsyms.c; the configuration is not in the tables).
-fn addresses(tables: &Tables<'_>) -> Result<(Addressing, Vec<u64>), String> {
+/// The addresses, which must ascend. Before 7.0 they are written by one of two rules, of which the
+/// configuration is not in the tables: it is the one that makes them ascend
+/// (`kallsyms_sym_address` in kernel/kallsyms.c).
+fn addresses(
+    tables: &Tables<'_>,
+    address_of: &dyn Fn(usize) -> Option<u64>,
+) -> Result<(Addressing, Vec<u64>), String> {
     let offsets = || {
         tables
             .offsets
@@ -218,19 +224,32 @@ fn addresses(tables: &Tables<'_>) -> Result<(Addressing, Vec<u64>), String> {
             .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
     };
     let base = tables.relative_base;
-    let relative = |offset: u32| base.wrapping_add(u64::from(offset));
-    // CONFIG_KALLSYMS_ABSOLUTE_PERCPU: not negative is absolute, negative counts from -1 downwards.
-    let absolute_percpu = |offset: u32| match u64::try_from(offset as i32) {
-        Ok(address) => address,
-        Err(_) => base.wrapping_add(u64::from(!offset)),
+    let ascending = |(_, addresses): &(Addressing, Vec<u64>)| addresses.is_sorted();
+    let found = if tables.layout == Layout::PlaceRelative {
+        let place =
+            address_of(tables.offsets_at).ok_or("its kallsyms is at a place that is not loaded")?;
+        // `offset_to_ptr`: signed, from the word's own address.
+        let places = (0..).step_by(4).map(|offset| place.wrapping_add(offset));
+        let addresses = offsets()
+            .zip(places)
+            .map(|(offset, place)| place.wrapping_add_signed(i64::from(offset as i32)));
+        Some((Addressing::PlaceRelative, addresses.collect())).filter(ascending)
+    } else {
+        let relative = |offset: u32| base.wrapping_add(u64::from(offset));
+        // CONFIG_KALLSYMS_ABSOLUTE_PERCPU: not negative is absolute, negative counts from -1
+        // downwards.
+        let absolute_percpu = |offset: u32| match u64::try_from(offset as i32) {
+            Ok(address) => address,
+            Err(_) => base.wrapping_add(u64::from(!offset)),
+        };
+        let rules: [(Addressing, &dyn Fn(u32) -> u64); 2] =
+            [(Addressing::Relative, &relative), (Addressing::AbsolutePercpu, &absolute_percpu)];
+        rules
+            .into_iter()
+            .map(|(addressing, rule)| (addressing, offsets().map(rule).collect()))
+            .find(ascending)
     };
-    let rules: [(Addressing, &dyn Fn(u32) -> u64); 2] =
-        [(Addressing::Relative, &relative), (Addressing::AbsolutePercpu, &absolute_percpu)];
-    rules
-        .into_iter()
-        .map(|(addressing, rule)| (addressing, offsets().map(rule).collect::<Vec<u64>>()))
-        .find(|(_, addresses)| addresses.is_sorted())
-        .ok_or_else(|| "its kallsyms has addresses that do not ascend".to_string())
+    found.ok_or_else(|| "its kallsyms has addresses that do not ascend".to_string())
 }
 
 #[cfg(test)]

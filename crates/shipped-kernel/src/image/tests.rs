@@ -54,6 +54,9 @@ fn reads_bytes_by_address_and_not_beyond() {
     assert_eq!(image.bytes_at(BASE - 1, 1), None);
     assert_eq!(image.bytes_at(BASE, 10_000), None);
     assert_eq!(image.bytes_at(u64::MAX, 1), None);
+    let text = image.elf.windows(4).position(|bytes| bytes == b"text").unwrap();
+    assert_eq!(image.address_of(text + 3), Some(BASE + 3));
+    assert_eq!((image.address_of(0), image.address_of(image.elf.len())), (None, None));
 }
 
 #[test]

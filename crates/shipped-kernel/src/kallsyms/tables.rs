@@ -2,8 +2,10 @@
 //!
 //! The anchor is `kallsyms_token_index`: 256 ascending offsets from 0, each of which agrees with a
 //! NUL of the token table right before it. The other tables follow from scripts/kallsyms.c of the
-//! kernel; all of them are 8-aligned. Nothing is taken on trust: every marker, every length and
-//! all padding must agree, and two places that both agree are a failure too.
+//! kernel; all of them are 8-aligned, since 7.0 4-aligned. Nothing is taken on trust: every marker,
+//! every length and all padding must agree, and two places that both agree are a failure too.
+
+use super::layout::Layout;
 
 /// The longest name that the kernel takes (`KSYM_NAME_LEN`), with its type character.
 const NAME_LIMIT: usize = 513;
@@ -16,45 +18,6 @@ const COUNT_LIMIT: usize = 1 << 20;
 
 const TOKEN_INDEX_LEN: usize = 256 * 2;
 
-/// The order of the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// 6.12: number, names, markers, tokens, token index, offsets, relative base, order by name.
-    OffsetsBehindTokens,
-    /// 6.1: offsets, relative base, number, names, markers, order by name (not in the first 6.1
-    /// kernels), tokens, token index.
-    OffsetsBeforeNames,
-}
-
-impl Layout {
-    /// In words.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OffsetsBehindTokens => "offsets behind the tokens",
-            Self::OffsetsBeforeNames => "offsets before the names",
-        }
-    }
-}
-
-/// How addresses are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addressing {
-    /// As offsets from the lowest address.
-    Relative,
-    /// As such, but per-CPU symbols as they are (CONFIG_KALLSYMS_ABSOLUTE_PERCPU, before 6.15).
-    AbsolutePercpu,
-}
-
-impl Addressing {
-    /// In words.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Relative => "all relative",
-            Self::AbsolutePercpu => "per-CPU symbols absolute",
-        }
-    }
-}
-
 /// The tables, found and consistent with each other.
 #[derive(Debug, Clone)]
 pub(super) struct Tables<'a> {
@@ -66,6 +29,9 @@ pub(super) struct Tables<'a> {
     pub(super) tokens: Vec<&'a [u8]>,
     /// `count` words of 32 bit.
     pub(super) offsets: &'a [u8],
+    /// Where they are in the data.
+    pub(super) offsets_at: usize,
+    /// 0 in the layout that has none.
     pub(super) relative_base: u64,
     /// `count` times 24 bit, big endian: indices of the symbols in order of their names.
     pub(super) by_name: Option<&'a [u8]>,
@@ -74,7 +40,7 @@ pub(super) struct Tables<'a> {
 /// Finds the tables.
 pub(super) fn find(data: &[u8]) -> Result<Tables<'_>, String> {
     let mut found = None;
-    for at in (0..data.len().saturating_sub(TOKEN_INDEX_LEN - 1)).step_by(8) {
+    for at in (0..data.len().saturating_sub(TOKEN_INDEX_LEN - 1)).step_by(4) {
         // Nearly all places end here: the first offset is 0, the second small and not 0.
         if data[at] != 0 || data[at + 1] != 0 || data[at + 2] == 0 && data[at + 3] == 0 {
             continue;
@@ -91,7 +57,31 @@ pub(super) fn find(data: &[u8]) -> Result<Tables<'_>, String> {
 }
 
 fn tables_around(data: &[u8], token_index: usize) -> Option<Tables<'_>> {
-    let (tokens_at, tokens) = token_table(data, token_index)?;
+    if token_index % 8 == 0 {
+        if let Some(tables) = tables_with_base(data, token_index) {
+            return Some(tables);
+        }
+    }
+    let (tokens_at, tokens) = token_table(data, token_index, 4)?;
+    let names = names_before(data, tokens_at, 4)?;
+    let offsets_at = token_index + TOKEN_INDEX_LEN;
+    let by_name_at = offsets_at + names.count * 4;
+    let by_name = data.get(by_name_at..by_name_at + names.count * 3)?;
+    is_permutation(by_name, names.count).then_some(Tables {
+        layout: Layout::PlaceRelative,
+        count: names.count,
+        names: names.bytes,
+        tokens,
+        offsets: data.get(offsets_at..by_name_at)?,
+        offsets_at,
+        relative_base: 0,
+        by_name: Some(by_name),
+    })
+}
+
+/// The layouts with a relative base, in which all tables are 8-aligned.
+fn tables_with_base(data: &[u8], token_index: usize) -> Option<Tables<'_>> {
+    let (tokens_at, tokens) = token_table(data, token_index, 8)?;
     let found = |layout, names: Names<'_>, offsets_at: usize, base_at: usize, by_name| {
         let base = data.get(base_at..base_at + 8)?;
         Some(Tables {
@@ -100,6 +90,7 @@ fn tables_around(data: &[u8], token_index: usize) -> Option<Tables<'_>> {
             names: data.get(names.at..names.at + names.bytes.len())?,
             tokens,
             offsets: data.get(offsets_at..offsets_at.checked_add(names.count * 4)?)?,
+            offsets_at,
             relative_base: u64::from_le_bytes(base.try_into().ok()?),
             by_name,
         })
@@ -107,7 +98,7 @@ fn tables_around(data: &[u8], token_index: usize) -> Option<Tables<'_>> {
 
     // Markers that end right before the tokens: whether an order by name follows the offsets tells
     // the layouts apart.
-    if let Some(names) = names_before(data, tokens_at) {
+    if let Some(names) = names_before(data, tokens_at, 8) {
         let offsets_at = token_index + TOKEN_INDEX_LEN;
         let base_at = (offsets_at + names.count * 4).next_multiple_of(8);
         let by_name = data.get(base_at + 8..base_at + 8 + names.count * 3);
@@ -126,23 +117,23 @@ fn tables_around(data: &[u8], token_index: usize) -> Option<Tables<'_>> {
 /// Names and markers of the older layout, with the order by name that may be between the markers
 /// and the tokens.
 fn names_before_tokens(data: &[u8], tokens_at: usize) -> Option<(Names<'_>, Option<&[u8]>)> {
-    if let Some(names) = names_before(data, tokens_at) {
+    if let Some(names) = names_before(data, tokens_at, 8) {
         return Some((names, None));
     }
     (8..=COUNT_LIMIT * 3).step_by(8).find_map(|gap| {
         let by_name_at = tokens_at.checked_sub(gap)?;
         // Three bytes for each symbol: the number of markers must fit before anything is decoded.
         let fewest = (gap - 7).div_ceil(3);
-        let (_, markers) = markers(data, by_name_at)?;
+        let (_, markers) = markers(data, by_name_at, 8)?;
         let possible = fewest.div_ceil(MARKER_STEP)..=(gap / 3).div_ceil(MARKER_STEP);
         if !possible.contains(&markers.len()) {
             return None;
         }
-        let names = names_before(data, by_name_at)?;
+        let names = names_before(data, by_name_at, 8)?;
         let len = names.count * 3;
         let by_name = data.get(by_name_at..by_name_at + len)?;
         let fits = len.next_multiple_of(8) == gap
-            && is_padding(data.get(by_name_at + len..tokens_at)?)
+            && is_padding(data.get(by_name_at + len..tokens_at)?, 8)
             && is_permutation(by_name, names.count);
         fits.then_some((names, Some(by_name)))
     })
@@ -156,13 +147,13 @@ struct Names<'a> {
 }
 
 /// The names whose markers end at `end`.
-fn names_before(data: &[u8], end: usize) -> Option<Names<'_>> {
-    let (markers_at, markers) = markers(data, end)?;
-    names(data, markers_at, &markers)
+fn names_before(data: &[u8], end: usize, align: usize) -> Option<Names<'_>> {
+    let (markers_at, markers) = markers(data, end, align)?;
+    names(data, markers_at, &markers, align)
 }
 
 /// The start of the token table and the 256 tokens, by the index at `at`.
-fn token_table(data: &[u8], at: usize) -> Option<(usize, Vec<&[u8]>)> {
+fn token_table(data: &[u8], at: usize, align: usize) -> Option<(usize, Vec<&[u8]>)> {
     let index: Vec<usize> = data
         .get(at..at + TOKEN_INDEX_LEN)?
         .chunks_exact(2)
@@ -171,11 +162,11 @@ fn token_table(data: &[u8], at: usize) -> Option<(usize, Vec<&[u8]>)> {
     if index[0] != 0 || index.windows(2).any(|pair| pair[0] >= pair[1]) {
         return None;
     }
-    // The last token's length is not known: try every 8-aligned start that leaves room for one.
+    // The last token's length is not known: try every aligned start that leaves room for one.
     let last = index[255];
-    let shortest = (last + 1).next_multiple_of(8);
-    let longest = (last + NAME_LIMIT).next_multiple_of(8);
-    (shortest..=longest).step_by(8).find_map(|len| {
+    let shortest = (last + 1).next_multiple_of(align);
+    let longest = (last + NAME_LIMIT).next_multiple_of(align);
+    (shortest..=longest).step_by(align).find_map(|len| {
         let start = at.checked_sub(len)?;
         let table = &data[start..at];
         let last_len = table[last..].iter().position(|&byte| byte == 0)?;
@@ -189,15 +180,15 @@ fn token_table(data: &[u8], at: usize) -> Option<(usize, Vec<&[u8]>)> {
                 (nul == 0 && !token.contains(&0)).then_some(token)
             })
             .collect();
-        (is_padding(&table[end..])).then_some((start, tokens?))
+        is_padding(&table[end..], align).then_some((start, tokens?))
     })
 }
 
 /// The start of the markers that end at `end`, and the markers.
-fn markers(data: &[u8], end: usize) -> Option<(usize, Vec<usize>)> {
+fn markers(data: &[u8], end: usize, align: usize) -> Option<(usize, Vec<usize>)> {
     let word = |at: usize| Some(u32::from_le_bytes(data.get(at..at + 4)?.try_into().ok()?));
     let mut at = end.checked_sub(4)?;
-    if word(at)? == 0 {
+    if align == 8 && word(at)? == 0 {
         // An odd number of markers: padding.
         at = at.checked_sub(4)?;
     }
@@ -214,23 +205,27 @@ fn markers(data: &[u8], end: usize) -> Option<(usize, Vec<usize>)> {
         at = at.checked_sub(4)?;
     }
     markers.reverse();
-    (at % 8 == 0).then_some((at, markers))
+    (at % align == 0).then_some((at, markers))
 }
 
 /// The names that end (but for padding) at `end`.
-fn names<'a>(data: &'a [u8], end: usize, markers: &[usize]) -> Option<Names<'a>> {
+fn names<'a>(data: &'a [u8], end: usize, markers: &[usize], align: usize) -> Option<Names<'a>> {
     let last_marker = *markers.last()?;
     let counts = (markers.len() - 1) * MARKER_STEP + 1..=markers.len() * MARKER_STEP;
-    let shortest = (last_marker + 2).next_multiple_of(8);
-    let longest = last_marker + MARKER_STEP * (NAME_LIMIT + 2) + 8;
-    (shortest..=longest).step_by(8).find_map(|len| {
+    let shortest = (last_marker + 2).next_multiple_of(align);
+    let longest = last_marker + MARKER_STEP * (NAME_LIMIT + 2) + align;
+    (shortest..=longest).step_by(align).find_map(|len| {
         let start = end.checked_sub(len)?;
-        // `kallsyms_num_syms`, padded to 8 bytes, is right before the names.
-        let number = u64::from_le_bytes(data.get(start.checked_sub(8)?..start)?.try_into().ok()?);
-        let count = usize::try_from(number).ok().filter(|count| counts.contains(count))?;
+        // `kallsyms_num_syms`, 4 bytes and padding, is right before the names.
+        let number = data.get(start.checked_sub(align)?..start)?;
+        let (number, padding) = number.split_first_chunk::<4>()?;
+        let count = usize::try_from(u32::from_le_bytes(*number)).ok()?;
+        if !counts.contains(&count) || !is_padding(padding, align) {
+            return None;
+        }
         let used = walk(&data[start..end], count, markers)?;
         let bytes = &data[start..start + used];
-        is_padding(&data[start + used..end]).then_some(Names { at: start, count, bytes })
+        is_padding(&data[start + used..end], align).then_some(Names { at: start, count, bytes })
     })
 }
 
@@ -272,6 +267,6 @@ fn is_permutation(sequences: &[u8], count: usize) -> bool {
     })
 }
 
-fn is_padding(bytes: &[u8]) -> bool {
-    bytes.len() < 8 && bytes.iter().all(|&byte| byte == 0)
+fn is_padding(bytes: &[u8], align: usize) -> bool {
+    bytes.len() < align && bytes.iter().all(|&byte| byte == 0)
 }

@@ -4,6 +4,7 @@ use crate::testing::elf_image;
 use crate::testing::kernel::BASE;
 use crate::testing::table::Listed;
 use crate::testing::table::Rule;
+use crate::testing::table::TABLE;
 use crate::testing::table::encode;
 use crate::testing::table::encode_with;
 use crate::testing::with_symbol_table;
@@ -35,14 +36,20 @@ fn symbols(rule: Rule, count: usize) -> Vec<Listed> {
     symbols
 }
 
+/// A table alone.
+fn decode(table: &[u8]) -> Result<Kallsyms, String> {
+    Kallsyms::decode(table, &|offset| Some(TABLE + offset as u64))
+}
+
 /// A decoded table, for other modules' tests: with per-CPU symbols counted from 0, or without.
 pub(crate) fn decoded(absolute_percpu: bool) -> Kallsyms {
     let rule = if absolute_percpu { Rule::AbsolutePercpu } else { Rule::Relative };
     let symbols = symbols(rule, 300);
-    Kallsyms::decode(&encode(Layout::OffsetsBehindTokens, rule, &symbols).unwrap()).unwrap()
+    decode(&encode(Layout::OffsetsBehindTokens, rule, &symbols).unwrap()).unwrap()
 }
 
-const FORMS: [(Layout, Rule); 4] = [
+const FORMS: [(Layout, Rule); 5] = [
+    (Layout::PlaceRelative, Rule::Relative),
     (Layout::OffsetsBehindTokens, Rule::Relative),
     (Layout::OffsetsBehindTokens, Rule::AbsolutePercpu),
     (Layout::OffsetsBeforeNames, Rule::Relative),
@@ -52,7 +59,7 @@ const FORMS: [(Layout, Rule); 4] = [
 /// A kernel with banner and table in one segment.
 fn kernel(table: &[u8]) -> Vec<u8> {
     let mut content = format!("01234567{BANNER}\n\0").into_bytes();
-    content.resize(0x2000, 0x90);
+    content.resize((TABLE - BASE) as usize, 0x90);
     content.extend(table);
     content.extend([0x90; 600]);
     elf_image(BASE, &content, &[7; 20])
@@ -68,6 +75,12 @@ fn decodes_what_an_independent_encoder_wrote() {
             let image = Image::parse("vmlinux", elf).unwrap();
             let kallsyms = Kallsyms::read(&image).unwrap();
             assert_eq!(kallsyms.layout(), layout);
+            let addressing = match (layout, rule) {
+                (Layout::PlaceRelative, _) => Addressing::PlaceRelative,
+                (_, Rule::Relative) => Addressing::Relative,
+                (_, Rule::AbsolutePercpu) => Addressing::AbsolutePercpu,
+            };
+            assert_eq!(kallsyms.addressing(), addressing);
             assert_eq!(kallsyms.len(), symbols.len());
             for (symbol, (address, kind, name)) in kallsyms.iter().zip(&symbols) {
                 assert_eq!(symbol, Symbol { address: *address, kind: *kind, name });
@@ -99,7 +112,7 @@ fn decodes_the_older_layout_with_an_order_by_name() {
         for count in [0, 1, 2, 3, 252, 253, 254, 3000] {
             let symbols = symbols(rule, count);
             let table = encode_with(Layout::OffsetsBeforeNames, true, rule, &symbols).unwrap();
-            let kallsyms = Kallsyms::decode(&table).unwrap();
+            let kallsyms = decode(&table).unwrap();
             assert_eq!(kallsyms.layout(), Layout::OffsetsBeforeNames);
             let names: Vec<&str> = kallsyms.iter().map(|symbol| symbol.name).collect();
             assert!(names.iter().eq(symbols.iter().map(|(_, _, name)| name)));
@@ -107,11 +120,25 @@ fn decodes_the_older_layout_with_an_order_by_name() {
     }
 }
 
+/// A length of 0x80 and more takes two bytes; the longest name has 511.
+#[test]
+fn long_names_are_whole() {
+    for (layout, rule) in FORMS {
+        let mut symbols = symbols(rule, 10);
+        for len in [125, 126, 127, 128, 255, 256, 511] {
+            symbols.push((BASE + 0x9000, 't', "y".repeat(len)));
+        }
+        let kallsyms = decode(&encode(layout, rule, &symbols).unwrap()).unwrap();
+        let names: Vec<&str> = kallsyms.iter().map(|symbol| symbol.name).collect();
+        assert!(names.iter().eq(symbols.iter().map(|(_, _, name)| name)), "{layout:?} {rule:?}");
+    }
+}
+
 #[test]
 fn positions_are_in_table_order() {
     for (layout, rule) in FORMS {
         let symbols = symbols(rule, 1000);
-        let kallsyms = Kallsyms::decode(&encode(layout, rule, &symbols).unwrap()).unwrap();
+        let kallsyms = decode(&encode(layout, rule, &symbols).unwrap()).unwrap();
         for name in ["show", "_text", "sys_1", "absent", "", "zzz"] {
             let expected: Vec<usize> =
                 (0..symbols.len()).filter(|&index| symbols[index].2 == name).collect();
@@ -124,7 +151,7 @@ fn positions_are_in_table_order() {
 fn aliases_share_address_and_size() {
     let symbols = symbols(Rule::Relative, 10);
     let table = encode(Layout::OffsetsBehindTokens, Rule::Relative, &symbols).unwrap();
-    let kallsyms = Kallsyms::decode(&table).unwrap();
+    let kallsyms = decode(&table).unwrap();
     assert_eq!(kallsyms.at(BASE + 0x1000), 3..5);
     assert_eq!(kallsyms.at(BASE + 0x1001), 5..5);
     assert_eq!((kallsyms.size(3), kallsyms.size(4)), (Some(16), Some(16)));
@@ -151,27 +178,39 @@ fn an_address_belongs_to_the_symbol_before_it() {
 
 #[test]
 fn a_table_that_contradicts_itself_is_refused() {
-    let decode = |layout, change: &dyn Fn(&mut Vec<Listed>)| {
+    let changed = |layout, change: &dyn Fn(&mut Vec<Listed>)| {
         let mut symbols = symbols(Rule::Relative, 600);
         change(&mut symbols);
-        Kallsyms::decode(&encode(layout, Rule::Relative, &symbols).unwrap()).map(|_| ())
+        decode(&encode(layout, Rule::Relative, &symbols).unwrap()).map(|_| ())
     };
-    for layout in [Layout::OffsetsBehindTokens, Layout::OffsetsBeforeNames] {
-        assert_eq!(decode(layout, &|_| ()), Ok(()));
-        let unsorted = decode(layout, &|symbols| symbols.swap(10, 400)).unwrap_err();
+    for (layout, _) in FORMS {
+        assert_eq!(changed(layout, &|_| ()), Ok(()));
+        let unsorted = changed(layout, &|symbols| symbols.swap(10, 400)).unwrap_err();
         assert!(unsorted.contains("ascend"), "{unsorted}");
     }
     let table =
         encode(Layout::OffsetsBehindTokens, Rule::Relative, &symbols(Rule::Relative, 600)).unwrap();
     let twice = [table.as_slice(), &vec![0; (8 - table.len() % 8) % 8], &table].concat();
-    assert!(Kallsyms::decode(&twice).unwrap_err().contains("two"));
+    assert!(decode(&twice).unwrap_err().contains("two"));
     // The last three bytes name the last symbol by name; the first three another one.
     let mut disordered = table.clone();
     let len = disordered.len();
     for byte in 0..3 {
         disordered.swap(len - 3 + byte, len - 6 + byte);
     }
-    assert!(Kallsyms::decode(&disordered).unwrap_err().contains("order by name"));
+    assert!(decode(&disordered).unwrap_err().contains("order by name"));
+}
+
+/// A table that is loaded nowhere has no addresses, in the layout whose offsets count from their place.
+#[test]
+fn a_table_that_is_not_loaded_is_refused() {
+    let symbols = symbols(Rule::Relative, 20);
+    let table = encode(Layout::PlaceRelative, Rule::Relative, &symbols).unwrap();
+    let message = Kallsyms::decode(&table, &|_| None).unwrap_err();
+    assert!(message.contains("not loaded"), "{message}");
+    // And elsewhere the banner would be elsewhere, too.
+    let moved = Kallsyms::decode(&table, &|offset| Some(TABLE + 16 + offset as u64)).unwrap();
+    assert_eq!(moved.get(0).unwrap().address, BASE + 16);
 }
 
 #[test]
@@ -191,7 +230,7 @@ fn damaged_tables_never_panic() {
         let table = encode(layout, rule, &symbols).unwrap();
         let mut refused = 0;
         for data in Mutations::of(&table, 300) {
-            match Kallsyms::decode(&data) {
+            match decode(&data) {
                 Ok(kallsyms) => assert_eq!(kallsyms.iter().count(), kallsyms.len()),
                 Err(_) => refused += 1,
             }

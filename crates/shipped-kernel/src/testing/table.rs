@@ -15,6 +15,10 @@ pub enum Rule {
     AbsolutePercpu,
 }
 
+/// Where a table whose offsets count from their own place is loaded: among the symbols, so that they are
+/// on both sides of it.
+pub const TABLE: u64 = BASE + 0x2000;
+
 /// Codes above ASCII stand for strings; 0x80 is one that joins a type and a name.
 const STRINGS: [(u8, &str); 5] =
     [(0x80, "Tsys_"), (0x81, "_init"), (0x82, "linux_"), (0xfe, "__"), (0xff, "banner")];
@@ -41,10 +45,12 @@ pub fn encode_with(
     rule: Rule,
     symbols: &[Listed],
 ) -> Result<Vec<u8>, std::num::TryFromIntError> {
-    let align = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(8), 0);
+    let newest = layout == Layout::PlaceRelative;
+    let step = if newest { 4 } else { 8 };
+    let align = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(step), 0);
     let base = symbols.iter().map(|symbol| symbol.0).find(|&address| address >= BASE).unwrap();
     let mut offsets = Vec::new();
-    for &(address, _, _) in symbols {
+    for &(address, _, _) in symbols.iter().filter(|_| !newest) {
         let offset = match rule {
             Rule::Relative => u32::try_from(address - base)?,
             Rule::AbsolutePercpu if address < BASE => u32::try_from(address)?,
@@ -108,6 +114,14 @@ pub fn encode_with(
     align(&mut out);
     out.extend(token_index);
 
+    if newest {
+        for (address, _, _) in symbols {
+            let place = TABLE + out.len() as u64;
+            let offset = i32::try_from(address.wrapping_sub(place) as i64)?;
+            out.extend(offset.to_le_bytes());
+        }
+        out.extend(by_name.clone());
+    }
     if layout == Layout::OffsetsBehindTokens {
         out.extend(offsets);
         align(&mut out);
