@@ -86,27 +86,31 @@ impl Kallsyms {
     fn decode(data: &[u8], address_of: &dyn Fn(usize) -> Option<u64>) -> Result<Self, String> {
         let tables = tables::find(data)?;
         let (addressing, addresses) = addresses(&tables, address_of)?;
+        // Names of the kernel are ASCII; tokens that are not are of characters that no name has.
+        let tokens: Vec<Option<&str>> = tables
+            .tokens
+            .iter()
+            .map(|token| std::str::from_utf8(token).ok().filter(|token| token.is_ascii()))
+            .collect();
+        let not_ascii = "its kallsyms has a name that is not ASCII";
         let mut entries = Vec::with_capacity(tables.count);
         let mut arena = String::with_capacity(tables.count * 24);
         let mut rest = tables.names;
         for address in addresses {
             let (codes, tail) = tables::split_name(rest).ok_or("its kallsyms is truncated")?;
             rest = tail;
-            let mut tokens = codes.iter().map(|&code| tables.tokens[usize::from(code)]);
             // The first character is the type, and may share its token with the name.
-            let (&kind, first) = tokens
-                .by_ref()
-                .find_map(<[u8]>::split_first)
-                .ok_or("its kallsyms has a symbol without a type")?;
+            let mut kind = None;
             let name_start = arena.len();
-            for token in std::iter::once(first).chain(tokens) {
-                // Names of the kernel are ASCII; a token that is not comes from another table.
-                let token = std::str::from_utf8(token)
-                    .ok()
-                    .filter(|token| token.is_ascii())
-                    .ok_or("its kallsyms has a name that is not ASCII")?;
+            for &code in codes {
+                let mut token = tokens[usize::from(code)].ok_or(not_ascii)?;
+                if kind.is_none() && !token.is_empty() {
+                    kind = Some(token.as_bytes()[0]);
+                    token = &token[1..];
+                }
                 arena.push_str(token);
             }
+            let kind = kind.ok_or("its kallsyms has a symbol without a type")?;
             let too_long = "its kallsyms has names that are too long";
             entries.push(Entry {
                 address,

@@ -154,14 +154,13 @@ fn names_before(data: &[u8], end: usize, align: usize) -> Option<Names<'_>> {
 
 /// The start of the token table and the 256 tokens, by the index at `at`.
 fn token_table(data: &[u8], at: usize, align: usize) -> Option<(usize, Vec<&[u8]>)> {
-    let index: Vec<usize> = data
-        .get(at..at + TOKEN_INDEX_LEN)?
-        .chunks_exact(2)
-        .map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]])))
-        .collect();
-    if index[0] != 0 || index.windows(2).any(|pair| pair[0] >= pair[1]) {
+    let index = data.get(at..at + TOKEN_INDEX_LEN)?;
+    let offsets = index.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    // Before anything is collected: nearly all places that come here end after a few numbers.
+    if index[..2] != [0, 0] || !offsets.clone().is_sorted_by(|before, after| before < after) {
         return None;
     }
+    let index: Vec<usize> = offsets.map(usize::from).collect();
     // The last token's length is not known: try every aligned start that leaves room for one.
     let last = index[255];
     let shortest = (last + 1).next_multiple_of(align);
