@@ -9,7 +9,7 @@
 help:
 	@echo 'make demo          from a patch to a live-patched stock kernel in QEMU'
 	@echo 'make test          all tests: format, lints, unit tests, tests in QEMU'
-	@echo 'make bench         how long the differ and a one-line patch take, by phase'
+	@echo 'make bench         how long the differ, the image and a one-line patch take, by phase'
 	@echo 'make self-diff     500 objects of the kernel against themselves, with all lines moved'
 	@echo 'make setup         install what is missing (apt; needs root or sudo)'
 	@echo 'make fetch-kernel  unpack a stock Debian kernel into the cache'
@@ -28,6 +28,7 @@ test:
 
 bench: fetch-kernel
 	@scripts/bench-differ.sh
+	@scripts/bench-image.sh
 	@scripts/bench.sh
 
 self-diff: fetch-kernel

@@ -50,6 +50,7 @@ impl CommandLine {
         Command::augment_subcommands(Cli::command())
             .subcommand_required(false)
             .arg_required_else_help(false)
+            .disable_help_subcommand(true)
             .args_conflicts_with_subcommands(true)
             .subcommand_negates_reqs(true)
     }
