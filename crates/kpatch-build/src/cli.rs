@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::CommandFactory;
+use clap::Args;
 use clap::FromArgMatches;
 use clap::Parser;
 use clap::Subcommand;
@@ -47,7 +47,8 @@ impl CommandLine {
     }
 
     fn definition() -> clap::Command {
-        Command::augment_subcommands(Cli::command())
+        // The flat form comes last: what it says of itself is the tool's description.
+        Cli::augment_args(Command::augment_subcommands(clap::Command::new("kpatch-build")))
             .subcommand_required(false)
             .arg_required_else_help(false)
             .disable_help_subcommand(true)
@@ -249,7 +250,11 @@ mod tests {
         assert!(command_line(&["a.patch"]).is_err());
         assert!(command_line(&[]).is_err());
         let help = command_line(&["--help"]).unwrap_err().to_string();
-        assert!(help.contains("image") && help.contains("Exit codes:"), "{help}");
+        for text in ["Builds a livepatch module from", "  image ", "Exit codes:", "--source"] {
+            assert!(help.contains(text), "`{text}` is not in:\n{help}");
+        }
+        let version = command_line(&["--version"]).unwrap_err().to_string();
+        assert_eq!(version, format!("kpatch-build {}\n", env!("CARGO_PKG_VERSION")));
     }
 
     #[test]
