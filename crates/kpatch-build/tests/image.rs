@@ -7,6 +7,10 @@ use std::process::Command;
 use std::process::Output;
 use std::process::Stdio;
 
+use kpatch_build::image_report;
+use kpatch_build::image_report::ImageArguments;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
 use serde_json::Value;
 
 const TOOL: &str = env!("CARGO_BIN_EXE_kpatch-build");
@@ -169,6 +173,38 @@ fn refuses_what_is_not_there_or_is_no_kernel() {
     let Some((image, _)) = stock() else { return };
     let said = refusal(&["--function", "no_such_function"], &image);
     assert!(said.contains("KPB0502") && said.contains("no_such_function"), "{said}");
+}
+
+/// Whatever the bytes of a module are, the answer is one or a refusal.
+#[test]
+fn damaged_modules_are_shown_or_refused() {
+    let Some((_, modules)) = stock() else { return };
+    let file = shipped_kernel::modules::find_module(&modules, "virtio_blk").unwrap();
+    let good = shipped_kernel::Module::read(&file).unwrap().elf;
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ImageArguments {
+        file: dir.path().join("damaged.ko"),
+        symbols: true,
+        functions: vec!["virtblk_probe".to_owned(), "init_vq".to_owned()],
+        running: None,
+        json: true,
+    };
+    let mut refused = 0;
+    for seed in 0..200_usize {
+        let mut data = good.clone();
+        // Mostly at the end, where symbols, names and section headers are.
+        for step in 1..8 {
+            let back = seed.wrapping_mul(7919 * step).wrapping_add(step * step) % 20_000;
+            let at = if step == 7 { seed % 64 } else { data.len() - 1 - back };
+            data[at] = [0, 0xff, seed as u8][step % 3];
+        }
+        std::fs::write(&arguments.file, &data).unwrap();
+        if let Err(error) = image_report::read(&arguments) {
+            assert!(error.is::<Refusal>() || error.is::<Refusals>(), "{seed}: {error:?}");
+            refused += 1;
+        }
+    }
+    assert!((20..200).contains(&refused), "{refused} of 200 damaged modules were refused");
 }
 
 #[test]

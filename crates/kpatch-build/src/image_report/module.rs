@@ -1,7 +1,6 @@
 //! A module. Its addresses are offsets in its sections; what code refers to is what its relocations
 //! say.
 
-use anyhow::Context;
 use anyhow::Result;
 use create_diff_object::explain::syntax::Operands;
 use create_diff_object::explain::syntax::with_offset;
@@ -48,13 +47,12 @@ pub(super) fn report(arguments: &ImageArguments, data: Vec<u8>) -> Result<ImageR
         return Err(Usage(format!("`{file}` is a module: --running is about a kernel")).into());
     }
     let module = Module::parse(&file, data)?;
-    let object = kpatch_elf::read(&module.elf).map_err(|error| {
-        let hint = "give a module of the linux-image package";
-        let message = format!("is not a readable module: {error}");
-        Refusal::new(Code::TargetIncomplete, Place::object(&file), message, hint)
-    })?;
-    // Both are the one table of the file, in its order.
-    anyhow::ensure!(object.symbols.len() == module.symbols.len(), "`{file}` was read in two ways");
+    let object = kpatch_elf::read(&module.elf)
+        .map_err(|error| unreadable(Place::object(&file), &error.to_string()))?;
+    // Positions are those of the other reader's table.
+    if object.symbols.len() != module.symbols.len() {
+        return Err(unreadable(Place::object(&file), "it has several symbol tables").into());
+    }
     let by_section = object.symbols_by_section();
     let view = View { module: &module, object: &object, by_section: &by_section };
     let mut functions = Vec::new();
@@ -78,6 +76,16 @@ pub(super) fn report(arguments: &ImageArguments, data: Vec<u8>) -> Result<ImageR
         functions: (!arguments.functions.is_empty()).then_some(functions),
         file,
     })
+}
+
+fn unreadable(place: Place, message: &str) -> Refusal {
+    let hint = "give a module of the linux-image package";
+    Refusal::new(
+        Code::TargetIncomplete,
+        place,
+        format!("is not a readable module: {message}"),
+        hint,
+    )
 }
 
 struct View<'a> {
@@ -116,10 +124,16 @@ impl View<'_> {
             let message = "is not defined in this module";
             return Err(Refusal::new(Code::SymbolNotFound, place, message, hint).into());
         }
-        all.iter().map(|(id, symbol)| self.function(*id, symbol, all.len())).collect()
+        all.iter().map(|(id, symbol)| self.function(file, *id, symbol, all.len())).collect()
     }
 
-    fn function(&self, id: SymbolId, symbol: &Symbol, same_name: usize) -> Result<FunctionReport> {
+    fn function(
+        &self,
+        file: &str,
+        id: SymbolId,
+        symbol: &Symbol,
+        same_name: usize,
+    ) -> Result<FunctionReport> {
         let mut report = FunctionReport {
             symbol: self.symbol(symbol),
             sympos: symbols::module_position(self.module, id.0 as usize).map(|found| found.0),
@@ -134,10 +148,14 @@ impl View<'_> {
         if self.object[section].kind == SectionKind::Nobits {
             return Ok(report);
         }
-        let start = usize::try_from(symbol.value)?;
-        let end = start.checked_add(usize::try_from(size)?);
-        let bytes = end.and_then(|end| self.object[section].data.get(start..end));
-        let bytes = bytes.with_context(|| format!("`{}` leaves its section", symbol.name))?;
+        let start = usize::try_from(symbol.value).ok();
+        let end = symbol.value.checked_add(size).and_then(|end| usize::try_from(end).ok());
+        let range = start.zip(end).map(|(start, end)| start..end);
+        let bytes =
+            range.and_then(|range| self.object[section].data.get(range)).ok_or_else(|| {
+                let place = Place::object(file).symbol(&symbol.name);
+                unreadable(place, "the symbol is longer than its section")
+            })?;
         report.bytes = hex(bytes);
         if self.object[section].has(SHF_EXECINSTR.0) {
             report.code = disassemble(bytes, symbol.value, |instruction, constants| {
