@@ -64,7 +64,8 @@ pub fn encode_with(
         align(&mut out);
         out.extend(base.to_le_bytes());
     }
-    out.extend((symbols.len() as u64).to_le_bytes());
+    out.extend((symbols.len() as u32).to_le_bytes());
+    align(&mut out);
 
     let (mut names, mut markers) = (Vec::new(), Vec::new());
     for (index, (_, kind, name)) in symbols.iter().enumerate() {
