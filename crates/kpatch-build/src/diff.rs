@@ -100,7 +100,7 @@ pub fn diff(
     let touched = loaded.iter().zip(&examined).filter(|(_, (_, it))| !it.difference.is_empty());
     let touched: Vec<&Loaded<'_>> = touched.map(|(loaded, _)| loaded).collect();
     let owners = touched.iter().map(|loaded| &loaded.pair.unit.owner);
-    let modules = Modules::read(target.parts.modules.clone(), owners)?;
+    let modules = Modules::read(target, owners)?;
     let proofs = prove(&touched, target, &modules)?;
     let mut refusals = Vec::new();
     let mut differences = Vec::new();

@@ -1,5 +1,6 @@
 //! From a source patch to a livepatch module; and what the tool knows of a kernel ([`image_report`]).
 
+pub mod agree;
 pub mod apply;
 pub mod author_headers;
 pub mod cache;

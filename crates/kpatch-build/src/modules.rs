@@ -13,7 +13,9 @@ use run_pre::LoadableModule;
 use shipped_kernel::Module;
 use shipped_kernel::modules;
 
+use crate::agree;
 use crate::compile_database::Owner;
+use crate::target::Target;
 
 /// A module that is patched.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ impl Modules {
                 continue;
             }
             let shipped = Module::read(&modules::find_module(&directory, name)?)?;
+            agree::module(&shipped, target.vermagic.as_deref(), &target.exports)?;
             let object = kpatch_elf::read(&shipped.elf)
                 .with_context(|| format!("cannot read module `{name}`"))?;
             let loadable = LoadableModule::new(object);

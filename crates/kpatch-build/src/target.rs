@@ -20,6 +20,7 @@ use shipped_kernel::TextRanges;
 use shipped_kernel::config;
 use shipped_kernel::symvers;
 
+use crate::agree;
 use crate::cli::Cli;
 use crate::outcome::Usage;
 use crate::prepare::Shipped;
@@ -52,6 +53,8 @@ pub struct Target {
     pub image: Image,
     /// Every symbol that it knows by name.
     pub kallsyms: Kallsyms,
+    /// The version magic of the image, where it says it: that of its modules.
+    pub vermagic: Option<String>,
     /// Where its ftrace can redirect functions.
     pub ftrace: FtraceSites,
     /// Which of its code cannot be patched.
@@ -103,8 +106,8 @@ pub fn locate(cli: &Cli) -> Result<Parts> {
 /// Reads the target's parts and holds them against each other and against the source tree's version.
 ///
 /// # Errors
-/// Refusals for parts that cannot be read, that are of different versions, or whose configuration
-/// cannot be patched.
+/// Refusals for parts that cannot be read, that are of different versions, whose tables do not
+/// agree, or whose configuration cannot be patched.
 pub fn open(parts: Parts, source: &Path, source_version: &str) -> Result<Target> {
     let config = Config::read(&parts.config)?;
     Refusals::none_or(config::unsupported(&config), ())?;
@@ -156,10 +159,11 @@ pub fn open(parts: Parts, source: &Path, source_version: &str) -> Result<Target>
     }
     Refusals::none_or(refusals, ())?;
     let kallsyms = Kallsyms::read(&image)?;
+    let vermagic = agree::image(&image, &kallsyms, &config, &exports)?;
     let ftrace = FtraceSites::of_image(&image, &kallsyms)?;
     let text = TextRanges::of_image(&image, &kallsyms)?;
     let other_config = other_config(&parts, &config);
-    Ok(Target { parts, config, exports, image, kallsyms, ftrace, text, other_config })
+    Ok(Target { parts, config, exports, image, kallsyms, vermagic, ftrace, text, other_config })
 }
 
 /// How the configuration differs from the one of the headers, if that is another and can be read.

@@ -6,6 +6,7 @@ use crate::modules::Module;
 use crate::symvers;
 use crate::symvers::Exports;
 use crate::testing::Mutations;
+use crate::testing::kernel::Exported;
 use crate::testing::kernel::Kernel;
 
 const ENDBR: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
@@ -21,11 +22,8 @@ struct Functions {
     init: u64,
 }
 
-/// Exports: name, namespace, CRC.
-type Listed<'a> = (&'a str, &'a str, u32);
-
-const PLAIN: &[Listed<'_>] = &[("alpha", "", 0x1234_5678), ("beta", "SPACE", 0xffff_0001)];
-const GPL: &[Listed<'_>] = &[("gamma", "", 3)];
+const PLAIN: &[Exported<'_>] = &[("alpha", "", 0x1234_5678), ("beta", "SPACE", 0xffff_0001)];
+const GPL: &[Exported<'_>] = &[("gamma", "", 3)];
 const SYMVERS: &str = "0x12345678\talpha\tvmlinux\tEXPORT_SYMBOL\t\n\
     0xffff0001\tbeta\tvmlinux\tEXPORT_SYMBOL\tSPACE\n\
     0x00000003\tgamma\tvmlinux\tEXPORT_SYMBOL_GPL\t\n\
@@ -57,36 +55,19 @@ fn kernel(flags: bool) -> (Kernel, Functions) {
     let sites: Vec<u8> = sites.iter().flat_map(|site| site.to_le_bytes()).collect();
     kernel.table(("__start_mcount_loc", "__stop_mcount_loc"), &sites);
     kernel.distances(("__ibt_endbr_seal", "__ibt_endbr_seal_end"), &[traced]);
-    exports(&mut kernel, flags);
+    if flags {
+        kernel.exports(("__ksymtab", "__kcrctab"), &[PLAIN, GPL].concat());
+        kernel.table(("__start___kflagstab", "__stop___kflagstab"), &[0, 0, 1]);
+    } else {
+        kernel.exports(("__ksymtab", "__kcrctab"), PLAIN);
+        kernel.exports(("__ksymtab_gpl", "__kcrctab_gpl"), GPL);
+    }
     kernel.mark("__init_begin");
     kernel.mark("_sinittext");
     let init = kernel.place("init", 't', &code(true));
     kernel.mark("_einittext");
     kernel.mark("__init_end");
     (kernel, Functions { traced, plain, notrace, noinstr, entry, init })
-}
-
-fn exports(kernel: &mut Kernel, flags: bool) {
-    let mut tables = |name: &str, crcs: &str, listed: &[Listed<'_>]| {
-        let mut targets = Vec::new();
-        for (name, namespace, _) in listed {
-            // Strings without names of their own in kallsyms.
-            let at = kernel.here();
-            kernel.place("string", 'r', format!("{name}\0{namespace}\0").as_bytes());
-            targets.extend([at, at, at + name.len() as u64 + 1]);
-        }
-        let markers = (format!("__start_{name}"), format!("__stop_{name}"));
-        kernel.distances((&markers.0, &markers.1), &targets);
-        let bytes: Vec<u8> = listed.iter().flat_map(|listed| listed.2.to_le_bytes()).collect();
-        kernel.table((&format!("__start_{crcs}"), &format!("__stop_{crcs}")), &bytes);
-    };
-    if flags {
-        tables("__ksymtab", "__kcrctab", &[PLAIN, GPL].concat());
-        kernel.table(("__start___kflagstab", "__stop___kflagstab"), &[0, 0, 1]);
-    } else {
-        tables("__ksymtab", "__kcrctab", PLAIN);
-        tables("__ksymtab_gpl", "__kcrctab_gpl", GPL);
-    }
 }
 
 fn read(kernel: Kernel) -> (Image, Kallsyms) {

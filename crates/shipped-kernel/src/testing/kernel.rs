@@ -11,6 +11,9 @@ pub const BASE: u64 = 0xffff_ffff_8100_0000;
 /// What it says of itself.
 pub const BANNER: &str = "Linux version 6.12.1-test (a@b) (gcc-12 (x) 12.2.0, GNU ld 2.40) #1 SMP";
 
+/// An export: name, namespace, CRC.
+pub type Exported<'a> = (&'a str, &'a str, u32);
+
 /// A kernel that grows.
 #[derive(Debug, Clone)]
 pub struct Kernel {
@@ -69,6 +72,22 @@ impl Kernel {
             .flat_map(|(place, target)| (target.wrapping_sub(place) as u32).to_le_bytes())
             .collect();
         self.table(markers, &bytes)
+    }
+
+    /// A table of exports as a part of the kernel lists them (`__ksymtab` and `__kcrctab`, with
+    /// `_gpl` at their ends), in the order given.
+    pub fn exports(&mut self, (names, crcs): (&str, &str), listed: &[Exported<'_>]) {
+        let mut targets = Vec::new();
+        for (name, namespace, _) in listed {
+            let at = self.place("string", 'r', format!("{name}\0{namespace}\0").as_bytes());
+            targets.extend([at, at, at + name.len() as u64 + 1]);
+        }
+        let markers = |name: &str| (format!("__start_{name}"), format!("__stop_{name}"));
+        let (start, end) = markers(names);
+        self.distances((&start, &end), &targets);
+        let bytes: Vec<u8> = listed.iter().flat_map(|listed| listed.2.to_le_bytes()).collect();
+        let (start, end) = markers(crcs);
+        self.table((&start, &end), &bytes);
     }
 
     /// Gives all symbols of a name another one.
