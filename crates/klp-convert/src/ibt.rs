@@ -30,7 +30,7 @@ const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 const SEALS: &str = ".ibt_endbr_seal";
 
 /// Sections that name places in the code, but not in order to branch there.
-const NO_BRANCHES: &[&str] = &[
+pub(crate) const NO_BRANCHES: &[&str] = &[
     ".altinstructions",
     ".call_sites",
     ".cfi_sites",
@@ -62,9 +62,18 @@ const NO_BRANCHES: &[&str] = &[
 /// One refusal for each function. Trampolines of static calls have no ENDBR64: their addresses are
 /// taken to be patched, not to be called.
 pub fn check_indirect_targets(module: &ObjectFile) -> Result<(), Refusals> {
+    check_indirect_targets_if(module, false)
+}
+
+/// The same; `has_ibt` says that the kernel tracks indirect branches, however the module was built.
+pub(crate) fn check_indirect_targets_if(
+    module: &ObjectFile,
+    has_ibt: bool,
+) -> Result<(), Refusals> {
     let sealed: BTreeSet<Site> = table_sites(module, SEALS, 4, 0).map(|(_, site)| site).collect();
     let starts: BTreeMap<Site, SymbolId> = functions(module).map(|(id, site)| (site, id)).collect();
-    let has_ibt = !sealed.is_empty() || starts.keys().any(|site| starts_with_endbr(module, *site));
+    let has_ibt =
+        has_ibt || !sealed.is_empty() || starts.keys().any(|site| starts_with_endbr(module, *site));
     if !has_ibt {
         return Ok(());
     }

@@ -16,6 +16,7 @@ mod objtool;
 mod placeholders;
 mod refuse;
 mod verify;
+mod verify_file;
 
 use std::io::Write;
 use std::path::Path;
@@ -29,59 +30,50 @@ pub use convert::convert;
 pub use ibt::check_indirect_targets;
 pub use objtool::check_objtool_ran;
 pub use verify::AppliedWith;
+pub use verify::Found;
+pub use verify::Patches;
 pub use verify::Report;
+pub use verify::Resolved;
+pub use verify::Target;
+pub use verify::Where;
+pub use verify::modules_named;
 pub use verify::verify;
+pub use verify::verify_for;
+pub use verify_file::KernelFiles;
+pub use verify_file::verify_file;
 
 /// Where the ELF header says how many sections there are.
 const E_SHNUM: std::ops::Range<usize> = 60..62;
 
-/// Converts the intermediate module at `input`, checks that objtool ran on it and that IBT seals
-/// nothing that is reached indirectly, and verifies the result with an independent reader. `output`
-/// is replaced as a whole at the end, or left alone.
+/// Converts the intermediate module at `input` and verifies the result with an independent reader,
+/// also against what is known of the `target`. `output` is replaced as a whole at the end, or left
+/// alone.
 ///
 /// # Errors
 /// [`Refusals`] (to be had by downcast) when the module breaks a rule; any other error when a file
 /// cannot be read or written.
-pub fn convert_file(input: &Path, output: &Path) -> Result<Report> {
+pub fn convert_file(input: &Path, output: &Path, target: &Target<'_>) -> Result<Report> {
     let bytes =
         std::fs::read(input).with_context(|| format!("cannot read `{}`", input.display()))?;
     let intermediate = kpatch_elf::read(&bytes)
         .with_context(|| format!("`{}` is not a module", input.display()))?;
     let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy();
-    let (bytes, report) = finish(&intermediate).map_err(|error| placed(error, &name))?;
+    let (bytes, report) = finish(&intermediate, target).map_err(|error| placed(error, &name))?;
     persist(output, &bytes)?;
     Ok(report)
 }
 
 /// Everything between reading and writing.
-fn finish(intermediate: &kpatch_elf::ObjectFile) -> Result<(Vec<u8>, Report)> {
+fn finish(intermediate: &kpatch_elf::ObjectFile, target: &Target<'_>) -> Result<(Vec<u8>, Report)> {
     let module = convert(intermediate)?;
-    let mut refusals = Vec::new();
-    for check in [check_objtool_ran, check_indirect_targets] {
-        if let Err(Refusals(more)) = check(&module) {
-            refusals.extend(more);
-        }
-    }
-    Refusals::none_or(refusals, ())?;
     let bytes = kpatch_elf::write(&module).context("cannot write the module")?;
     // `e_shnum` is 0 when there are more sections than it can count; the kernel's loader does not
     // look where the number is then (`elf_validity_cache_copy` in `kernel/module/main.c`).
     if bytes[E_SHNUM] == [0, 0] {
         bail!("the module has more sections than the kernel can load: {}", module.sections.len());
     }
-    let report = verify(&bytes)?;
+    let report = verify_for(&bytes, target)?;
     Ok((bytes, report))
-}
-
-/// Verifies the finished module at `path`.
-///
-/// # Errors
-/// [`Refusals`] (to be had by downcast) when the module breaks a rule; any other error when the file
-/// cannot be read.
-pub fn verify_file(path: &Path) -> Result<Report> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    verify(&bytes).map_err(|refusals| placed(refusals.into(), &name))
 }
 
 /// Names the module in refusals that do not name an object themselves.

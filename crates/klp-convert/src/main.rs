@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::Subcommand;
+use klp_convert::KernelFiles;
+use klp_convert::Target;
 use kpatch_refusal::Refusals;
 
 /// Turns an intermediate module into a livepatch module, and verifies one.
@@ -30,17 +32,39 @@ enum Command {
         /// The module.
         #[arg(value_name = "FILE.ko")]
         file: PathBuf,
+        /// The image of the kernel that it is for: looks up every symbol and function.
+        #[arg(long, value_name = "VMLINUZ")]
+        image: Option<PathBuf>,
+        /// The modules of that kernel (`/lib/modules/RELEASE`).
+        #[arg(long, value_name = "DIR")]
+        modules: Option<PathBuf>,
+        /// The `Module.symvers` of that kernel; without it image and modules tell the exports.
+        #[arg(long, value_name = "FILE")]
+        symvers: Option<PathBuf>,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let mut as_json = false;
     let result = match (arguments.command, arguments.input, arguments.output) {
-        (Some(Command::Verify { file }), _, _) => klp_convert::verify_file(&file),
-        (None, Some(input), Some(output)) => klp_convert::convert_file(&input, &output),
+        (Some(Command::Verify { file, image, modules, symvers, json }), _, _) => {
+            as_json = json;
+            klp_convert::verify_file(&file, &KernelFiles { image, modules, symvers })
+        }
+        (None, Some(input), Some(output)) => {
+            klp_convert::convert_file(&input, &output, &Target::default())
+        }
         // The parser demands both.
         (None, _, _) => return ExitCode::from(2),
     };
+    let result = result.and_then(|report| match as_json {
+        true => Ok(serde_json::to_string_pretty(&report)?),
+        false => Ok(report.to_string()),
+    });
     match result {
         Ok(report) => {
             println!("{report}");

@@ -6,85 +6,107 @@
 //! Bias: rules that the kernel does not enforce, but whose breach it answers with silence (a weak
 //! undefined symbol, a section for an object that the patch does not name), are rules here.
 
+mod freed;
 mod image;
+mod mcount;
 mod modinfo;
 mod relocations;
+mod report;
+mod rewritten;
 mod symbols;
 mod tables;
+mod target;
+mod trailer;
+
+pub use report::AppliedWith;
+pub use report::Found;
+pub use report::Patches;
+pub use report::Report;
+pub use report::Resolved;
+pub use report::Where;
+pub use target::Target;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::BTreeSet;
 
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
+use crate::ibt::check_indirect_targets_if;
+use crate::objtool::check_objtool_ran;
 use crate::refuse::HINT_REPORT;
 use image::Image;
 
-/// What a verified module holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// Name of the module, from `.modinfo`.
-    pub name: String,
-    /// The kernel that it is for, from `.modinfo`.
-    pub vermagic: String,
-    /// Livepatch relocations by the object whose loading applies them.
-    pub applied_with: BTreeMap<String, AppliedWith>,
-    /// All livepatch symbols, `.klp.sym.<object>.<name>,<position>`, sorted.
-    pub symbols: Vec<String>,
-    /// Patched functions that the table for the core names, 0 without a table.
-    pub functions: usize,
-}
-
-/// The livepatch relocations of one object.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct AppliedWith {
-    /// Number of sections.
-    pub sections: usize,
-    /// Number of relocations in them.
-    pub relocations: usize,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "livepatch module `{}` for {}", self.name, self.vermagic)?;
-        for (object, counts) in &self.applied_with {
-            writeln!(
-                f,
-                "  {} relocation(s) in {} section(s) applied with `{object}`",
-                counts.relocations, counts.sections
-            )?;
-        }
-        for symbol in &self.symbols {
-            writeln!(f, "  {symbol}")?;
-        }
-        write!(f, "  {} patched function(s) in the table", self.functions)
-    }
-}
-
-/// Verifies a finished livepatch module.
+/// Verifies a finished livepatch module by itself.
 ///
 /// # Errors
 /// All rules that it breaks; only the first if it cannot be parsed.
 pub fn verify(bytes: &[u8]) -> Result<Report, Refusals> {
+    verify_for(bytes, &Target::default())
+}
+
+/// Verifies a finished livepatch module, also against what is known of its kernel.
+///
+/// # Errors
+/// All rules that it breaks; only the first if it, or a part of the kernel, cannot be parsed.
+pub fn verify_for(bytes: &[u8], target: &Target<'_>) -> Result<Report, Refusals> {
     let image = Image::parse(bytes).map_err(|refusal| Refusals::from(*refusal))?;
     let mut refusals = Vec::new();
+    trailer::check(bytes, image.end, &mut refusals);
     let info = modinfo::check(&image, &mut refusals);
     sections(&image, &mut refusals);
     let names = symbols::check(&image, &mut refusals);
     let applied_with = relocations::check(&image, bytes, &mut refusals);
-    let functions = tables::check(&image, bytes, &applied_with, &mut refusals);
+    rewritten::check(&image, bytes, &mut refusals);
+    freed::check(&image, bytes, &mut refusals);
+    mcount::check(&image, bytes, &mut refusals);
+    let patched = tables::check(&image, bytes, &applied_with, &mut refusals);
     code(&image, &mut refusals);
+    built(bytes, target::has_ibt(target)?, &mut refusals);
+    let known = (names.as_slice(), patched.as_slice());
+    let checked = target::check(&image, bytes, &info, known, target, &mut refusals)?;
     let report = Report {
         name: info.name,
         vermagic: info.vermagic,
         applied_with,
-        symbols: names,
-        functions,
+        symbols: checked.symbols,
+        functions: checked.functions,
     };
     Refusals::none_or(refusals, report)
+}
+
+/// The modules of the kernel that a livepatch module names, to be given to [`verify_for`].
+///
+/// # Errors
+/// The module cannot be parsed.
+pub fn modules_named(bytes: &[u8]) -> Result<BTreeSet<String>, Refusals> {
+    let image = Image::parse(bytes).map_err(|refusal| Refusals::from(*refusal))?;
+    // What is broken is told when the module is verified.
+    let ignored = &mut Vec::new();
+    let info = modinfo::check(&image, ignored);
+    let names = symbols::check(&image, ignored);
+    let patched = tables::check(&image, bytes, &BTreeMap::new(), ignored);
+    Ok(target::modules_named(&names, &patched, &info))
+}
+
+/// What the build must have done: objtool, and indirect branch tracking where the kernel has it. These
+/// checks decode the code through the toolchain's own reader.
+fn built(bytes: &[u8], has_ibt: bool, refusals: &mut Vec<Refusal>) {
+    match kpatch_elf::read(bytes) {
+        Ok(module) => {
+            for result in [check_objtool_ran(&module), check_indirect_targets_if(&module, has_ibt)]
+            {
+                refusals.extend(result.err().into_iter().flat_map(|Refusals(all)| all));
+            }
+        }
+        // Nearly all of it has been refused with a better reason.
+        Err(error) if refusals.is_empty() => {
+            refusals.push(broken("", format!("the file is not readable: {error}")));
+        }
+        Err(_) => {}
+    }
 }
 
 fn broken(symbol: &str, message: impl Into<String>) -> Refusal {

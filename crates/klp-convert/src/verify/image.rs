@@ -55,6 +55,8 @@ pub(super) struct Image<'a> {
     pub(super) symbols: Vec<Symbol<'a>>,
     /// Section index of the symbol table.
     pub(super) symtab: usize,
+    /// Offset behind everything that the headers name.
+    pub(super) end: u64,
 }
 
 impl<'a> Image<'a> {
@@ -102,8 +104,16 @@ impl<'a> Image<'a> {
                 name_at(names, header.sh_name).ok_or_else(|| unreadable("a section name"))?;
             sections.push(Section { name, header: header.clone(), data });
         }
+        // The loader holds nothing more against section 0 (`elf_validity_cache_sechdrs`).
+        let first = &headers[0];
+        if first.sh_type != section_header::SHT_NULL || first.sh_size != 0 || first.sh_addr != 0 {
+            return Err(broken("", "section 0 is not empty").into());
+        }
         let (symtab, symbols) = parse_symbols(bytes, &sections)?;
-        Ok(Image { sections, symbols, symtab })
+        let of_sections = headers.iter().filter(|h| h.sh_type != section_header::SHT_NOBITS);
+        let ends = of_sections.map(|h| h.sh_offset.saturating_add(h.sh_size));
+        let end = ends.chain([head.e_shoff + size as u64]).max().unwrap_or(0);
+        Ok(Image { sections, symbols, symtab, end })
     }
 
     /// The relocations of section `index` if it is `SHT_RELA`.
@@ -122,6 +132,49 @@ impl<'a> Image<'a> {
         RelocSection::parse(bytes, section.header.sh_offset as usize, size, true, CTX)
             .map(|relocations| relocations.iter().collect())
             .map_err(|e| broken("", format!("`{}` is not readable: {e}", section.name)).into())
+    }
+
+    /// The relocations of section `target`, livepatch ones included; what is not readable is left out
+    /// here and refused with the sections.
+    pub(super) fn relocations_of(&self, bytes: &'a [u8], target: usize) -> Vec<Reloc> {
+        let tables = (0..self.sections.len()).filter(|index| {
+            let header = &self.sections[*index].header;
+            header.sh_type == section_header::SHT_RELA && header.sh_info as usize == target
+        });
+        tables.flat_map(|index| self.relocations(bytes, index).unwrap_or_default()).collect()
+    }
+
+    /// Section and offset that a relocation of a table refers to, if it is in the module.
+    pub(super) fn pointed_at(&self, relocation: &Reloc) -> Option<(usize, u64)> {
+        let symbol = &self.symbols.get(relocation.r_sym)?.raw;
+        let offset = symbol.st_value.checked_add_signed(relocation.r_addend.unwrap_or(0))?;
+        let section = symbol.st_shndx;
+        (section != 0 && section < self.sections.len()).then_some((section, offset))
+    }
+
+    /// The places that a table of records of `stride` bytes names first: record, section and offset.
+    pub(super) fn sites(
+        &self,
+        bytes: &'a [u8],
+        name: &str,
+        stride: u64,
+    ) -> Vec<(u64, (usize, u64))> {
+        let relocations = self.named(name).into_iter().flat_map(|t| self.relocations_of(bytes, t));
+        relocations
+            .filter(|relocation| relocation.r_offset % stride == 0)
+            .filter_map(|r| Some((r.r_offset / stride, self.pointed_at(&r)?)))
+            .collect()
+    }
+
+    /// The name of the function around a place, else that of its section.
+    pub(super) fn name_around(&self, section: usize, offset: u64) -> &'a str {
+        let around = self.symbols.iter().find(|symbol| {
+            let raw = &symbol.raw;
+            raw.st_shndx == section
+                && raw.st_type() == goblin::elf::sym::STT_FUNC
+                && (raw.st_value..raw.st_value.saturating_add(raw.st_size)).contains(&offset)
+        });
+        around.map_or_else(|| self.sections.get(section).map_or("", |s| s.name), |s| s.name)
     }
 
     /// The indices of all sections of that name.

@@ -1,5 +1,6 @@
 //! `.modinfo`: livepatch mark, licence, version magic, name.
 
+use goblin::elf::section_header::SHT_PROGBITS;
 use kpatch_elf::livepatch::OBJECT_NAME_MAX;
 use kpatch_elf::livepatch::VMLINUX;
 use kpatch_refusal::Code;
@@ -13,11 +14,21 @@ use super::image::Image;
 const GPL: &[&str] =
     &["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
 
+/// Where kbuild puts `struct module`.
+pub(super) const THIS_MODULE: &str = ".gnu.linkonce.this_module";
+
 /// What the report tells.
 pub(super) struct ModInfo {
     pub(super) name: String,
     pub(super) vermagic: String,
+    /// Modules that have to be loaded before, as the kernel names them.
+    pub(super) depends: Vec<String>,
+    /// Namespaces whose exports the module may use.
+    pub(super) imports: Vec<String>,
 }
+
+/// Where `struct module` has the name (`include/linux/module.h`): behind the state and a list head.
+const NAME_IN_MODULE: usize = 24;
 
 /// Checks `.modinfo`.
 pub(super) fn check(image: &Image<'_>, refusals: &mut Vec<Refusal>) -> ModInfo {
@@ -51,9 +62,35 @@ pub(super) fn check(image: &Image<'_>, refusals: &mut Vec<Refusal>) -> ModInfo {
         Some(name) if name.is_empty() || name == VMLINUX => {
             refusals.push(broken("", format!("the module cannot be named `{name}`")));
         }
-        Some(_) => {}
+        Some(name) => this_module(image, name, refusals),
         None => refusals.push(broken("", "`.modinfo` does not name the module")),
     }
     let text = |key| value(key).unwrap_or_default().to_owned();
-    ModInfo { name: text("name"), vermagic: text("vermagic") }
+    let depends = text("depends");
+    let depends = depends.split(',').filter(|name| !name.is_empty()).map(|n| n.replace('-', "_"));
+    let imports = entries.iter().filter(|(key, _)| *key == "import_ns");
+    ModInfo {
+        name: text("name"),
+        vermagic: text("vermagic"),
+        depends: depends.collect(),
+        imports: imports.map(|(_, namespace)| (*namespace).to_owned()).collect(),
+    }
+}
+
+/// `struct module` is loaded, has bytes, and names the module as `.modinfo` does: the one is the name
+/// under which the module lives, the other that of messages (`elf_validity_cache_index_mod`).
+fn this_module(image: &Image<'_>, name: &str, refusals: &mut Vec<Refusal>) {
+    let [index] = image.named(THIS_MODULE)[..] else { return };
+    let section = &image.sections[index];
+    if section.header.sh_type != SHT_PROGBITS || !section.is_loaded() || section.data.is_empty() {
+        refusals.push(broken("", format!("`{THIS_MODULE}` is not loaded data")));
+        return;
+    }
+    let field = section.data.get(NAME_IN_MODULE..).unwrap_or_default();
+    let field = field.split(|byte| *byte == 0).next().unwrap_or_default();
+    if field != name.as_bytes() {
+        let field = String::from_utf8_lossy(field);
+        let message = format!("`.modinfo` names the module `{name}`, `{THIS_MODULE}` `{field}`");
+        refusals.push(broken("", message));
+    }
 }

@@ -133,6 +133,19 @@ fn header<'a>(
     Some(object)
 }
 
+/// Bytes that a relocation fills; `None` for those that the module loader does not know
+/// (`__write_relocate_add` in `arch/x86/kernel/module.c`).
+pub(super) fn width(kind: u32) -> Option<u64> {
+    match kind {
+        reloc::R_X86_64_NONE => Some(0),
+        reloc::R_X86_64_64 | reloc::R_X86_64_PC64 => Some(8),
+        reloc::R_X86_64_32 | reloc::R_X86_64_32S | reloc::R_X86_64_PC32 | reloc::R_X86_64_PLT32 => {
+            Some(4)
+        }
+        _ => None,
+    }
+}
+
 /// Type, range and content of the place; no two relocations at the same bytes.
 fn place(
     section: &Section<'_>,
@@ -143,21 +156,17 @@ fn place(
 ) {
     let offset = relocation.r_offset;
     let at = format!("offset {offset:#x} of `{}`", target.name);
-    let width = match relocation.r_type {
-        reloc::R_X86_64_NONE => 0,
-        reloc::R_X86_64_64 | reloc::R_X86_64_PC64 => 8,
-        reloc::R_X86_64_32 | reloc::R_X86_64_32S | reloc::R_X86_64_PC32 | reloc::R_X86_64_PLT32 => {
-            4
-        }
-        other => {
-            refusals.push(Refusal::new(
-                Code::UnsupportedRelocation,
-                Place::default().symbol(target.name),
-                format!("relocation type {other} at {at} is not known to the module loader"),
-                "the code must be built as the kernel's own (no PIC, no TLS)",
-            ));
-            return;
-        }
+    let Some(width) = width(relocation.r_type) else {
+        refusals.push(Refusal::new(
+            Code::UnsupportedRelocation,
+            Place::default().symbol(target.name),
+            format!(
+                "relocation type {} at {at} is not known to the module loader",
+                relocation.r_type
+            ),
+            "the code must be built as the kernel's own (no PIC, no TLS)",
+        ));
+        return;
     };
     let end = offset.checked_add(width).filter(|end| *end <= target.header.sh_size);
     let Some(end) = end else {

@@ -22,8 +22,13 @@ pub(super) fn check(image: &Image<'_>, refusals: &mut Vec<Refusal>) -> Vec<Strin
         let name = symbol.name;
         match symbol.raw.st_shndx {
             index if index == usize::from(SHN_LIVEPATCH) => {
-                if let Err(error) = LivepatchSymbol::parse(name) {
-                    refusals.push(name_refusal(name, &error));
+                match LivepatchSymbol::parse(name) {
+                    Err(error) => refusals.push(name_refusal(name, &error)),
+                    // `%lu` takes no sign.
+                    Ok(symbol) if symbol.to_string() != name => {
+                        refusals.push(broken(name, "the position is not a plain decimal number"));
+                    }
+                    Ok(_) => {}
                 }
                 if symbol.raw.st_bind() == STB_LOCAL {
                     refusals.push(broken(name, "a livepatch symbol is local"));

@@ -11,27 +11,32 @@ use kpatch_elf::livepatch::CALLBACKS;
 use kpatch_elf::livepatch::CallbackKind;
 use kpatch_elf::livepatch::FUNCTION_RECORD;
 use kpatch_elf::livepatch::FUNCTIONS;
+use kpatch_elf::livepatch::NameError;
+use kpatch_elf::livepatch::SYMBOL_NAME_MAX;
 use kpatch_elf::livepatch::VMLINUX;
+use kpatch_elf::livepatch::rela_section_name;
 use kpatch_refusal::Refusal;
 
 use super::AppliedWith;
 use super::broken;
 use super::image::Image;
+use crate::refuse::name_refusal;
 
 /// Checks the tables that the core reads, as far as they are there: functions must have symbols
 /// (`klp_init_object_loaded` looks their sizes up), and a section for a module that the patch does
-/// not name would never be applied. Gives the number of functions.
+/// not name would never be applied. Gives what is patched.
 pub(super) fn check(
     image: &Image<'_>,
     bytes: &[u8],
     applied_with: &BTreeMap<String, AppliedWith>,
     refusals: &mut Vec<Refusal>,
-) -> usize {
+) -> Vec<Patched> {
     let functions = records(image, bytes, FUNCTIONS, FUNCTION_RECORD, refusals);
     let callbacks = records(image, bytes, CALLBACKS, CALLBACK_RECORD, refusals);
     if functions.is_empty() && callbacks.is_empty() {
-        return 0;
+        return Vec::new();
     }
+    let mut patched = Vec::new();
     let mut objects = BTreeSet::from([VMLINUX.to_owned()]);
     for (index, record) in functions.iter().enumerate() {
         let name = record.field(8).and_then(|r| string(image, r));
@@ -39,7 +44,16 @@ pub(super) fn check(
             let message = format!("record {index} of `{FUNCTIONS}` has no name to patch");
             refusals.push(broken("", message));
         }
+        if let Some(name) = name.filter(|name| name.len() > SYMBOL_NAME_MAX) {
+            refusals.push(name_refusal(name, &NameError::TooLong(name.to_owned())));
+        }
         named(image, (FUNCTIONS, index), record, 16, &mut objects, refusals);
+        let object = record.field(16).map_or(Some(VMLINUX), |r| string(image, r));
+        let position = record.data.get(24..32).and_then(|data| data.try_into().ok());
+        if let (Some(object), Some(name), Some(position)) = (object, name, position) {
+            let position = u64::from_le_bytes(position);
+            patched.push(Patched { object: object.to_owned(), name: name.to_owned(), position });
+        }
     }
     for (index, record) in callbacks.iter().enumerate() {
         let kind = record.data.get(16..24).and_then(|kind| kind.try_into().ok());
@@ -57,7 +71,15 @@ pub(super) fn check(
         );
         refusals.push(broken("", message));
     }
-    functions.len()
+    patched
+}
+
+/// A function that the module patches, as the table names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Patched {
+    pub(super) object: String,
+    pub(super) name: String,
+    pub(super) position: u64,
 }
 
 /// A record of a table.
@@ -117,12 +139,24 @@ fn named(
     objects: &mut BTreeSet<String>,
     refusals: &mut Vec<Refusal>,
 ) {
-    let function = record.field(0).and_then(|r| pointed_at(image, r));
-    if !function.is_some_and(|(section, offset)| is_function(image, section, offset)) {
-        refusals.push(broken("", format!("record {index} of `{table}` names no function")));
+    let function = record.field(0).and_then(|r| image.pointed_at(r));
+    match function.filter(|(section, offset)| is_function(image, *section, *offset)) {
+        // `klp_init_func` takes it; the text is gone when the function is first called.
+        Some((section, _)) if image.sections[section].name.starts_with(".init") => {
+            let message = format!("record {index} of `{table}` names a function that is freed");
+            refusals.push(broken("", message));
+        }
+        Some(_) => {}
+        None => {
+            refusals.push(broken("", format!("record {index} of `{table}` names no function")));
+        }
     }
     match record.field(object).map(|r| string(image, r)) {
         Some(Some(object)) => {
+            // `klp_init_object` compares with MODULE_NAME_LEN; `rela_section_name` holds its limit.
+            if let Err(error) = rela_section_name(object, "") {
+                refusals.push(name_refusal(object, &error));
+            }
             objects.insert(object.to_owned());
         }
         Some(None) => {
@@ -131,14 +165,6 @@ fn named(
         // A null pointer is vmlinux.
         None => {}
     }
-}
-
-/// Section and offset that a pointer of a table refers to.
-fn pointed_at(image: &Image<'_>, relocation: &Reloc) -> Option<(usize, u64)> {
-    let symbol = &image.symbols.get(relocation.r_sym)?.raw;
-    let offset = symbol.st_value.checked_add_signed(relocation.r_addend.unwrap_or(0))?;
-    let section = symbol.st_shndx;
-    (section != 0 && section < image.sections.len()).then_some((section, offset))
 }
 
 fn is_function(image: &Image<'_>, section: usize, offset: u64) -> bool {
@@ -152,7 +178,7 @@ fn is_function(image: &Image<'_>, section: usize, offset: u64) -> bool {
 }
 
 fn string<'a>(image: &Image<'a>, relocation: &Reloc) -> Option<&'a str> {
-    let (section, offset) = pointed_at(image, relocation)?;
+    let (section, offset) = image.pointed_at(relocation)?;
     let bytes = image.sections[section].data.get(usize::try_from(offset).ok()?..)?;
     let end = bytes.iter().position(|b| *b == 0)?;
     std::str::from_utf8(&bytes[..end]).ok()

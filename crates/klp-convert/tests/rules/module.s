@@ -7,7 +7,9 @@
     .asciz "vermagic=6.12.0 SMP preempt mod_unload "
 
     .section .gnu.linkonce.this_module,"aw",@progbits
-    .skip 304
+    .skip 24
+    .asciz "probe"
+    .skip 274
     .quad init_module
     .skip 400
     .quad cleanup_module

@@ -48,7 +48,7 @@ const MODULE_TEXT: &str = ".klp.rela.nf_tables..text";
 fn the_report_says_what_is_in_the_module() {
     let report = verify(&write(&finished()).unwrap()).unwrap();
     assert_eq!(report.name, "probe");
-    assert_eq!(report.functions, 2);
+    assert_eq!(report.functions.len(), 2);
     assert_eq!(report.symbols.len(), 4);
     assert_eq!(report.applied_with["nf_tables"].relocations, 2);
     assert_eq!(report.applied_with["vmlinux"].sections, 2);

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::process::Output;
 
 use crate::fixture::assemble;
+use klp_convert::Target;
 use klp_convert::convert_file;
 
 fn run(arguments: &[&Path]) -> Output {
@@ -16,7 +17,7 @@ fn binutils_see_the_documented_form() {
     let dir = tempfile::tempdir().unwrap();
     let (input, output) = (dir.path().join("in.ko"), dir.path().join("out.ko"));
     std::fs::write(&input, assemble(&[])).unwrap();
-    convert_file(&input, &output).unwrap();
+    convert_file(&input, &output, &Target::default()).unwrap();
     let run = Command::new("readelf").arg("-WSrs").arg(&output).output().unwrap();
     let text = String::from_utf8(run.stdout).unwrap();
     assert!(run.status.success() && run.stderr.is_empty(), "{text}");
