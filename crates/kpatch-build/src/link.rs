@@ -1,14 +1,18 @@
 //! Links diff objects, glue and core into a module, converts and verifies it, and puts it where the
 //! user wants it, whole or not at all.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
+use kpatch_elf::livepatch::VMLINUX;
 use patch_module::KernelOptions;
 use patch_module::PatchModule;
+use shipped_kernel::Module;
+use shipped_kernel::modules;
 use tool_run::ToolLog;
 
 use crate::diff::DiffObject;
@@ -60,14 +64,47 @@ pub fn link(
     patch_module::build(&kernel, &module, work, cache, jobs, log)
 }
 
-/// Converts the intermediate module into `<directory>/<name>.ko`.
+/// Converts the intermediate module into `<directory>/<name>.ko` and verifies it against the target.
 ///
 /// # Errors
 /// Refusals of conversion and verification; I/O errors.
-pub fn convert(intermediate: &Path, directory: &Path, name: &str) -> Result<PathBuf> {
+pub fn convert(
+    intermediate: &Path,
+    objects: &[DiffObject],
+    target: &Target,
+    directory: &Path,
+    name: &str,
+) -> Result<PathBuf> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot create `{}`", directory.display()))?;
     let output = directory.join(format!("{name}.ko"));
-    klp_convert::convert_file(intermediate, &output)?;
+    let modules = modules(objects, target)?;
+    let known = klp_convert::Target {
+        kernel: Some((&target.image, &target.kallsyms)),
+        modules: Some(&modules),
+        exports: Some(&target.exports),
+    };
+    klp_convert::convert_file(intermediate, &output, &known)?;
     Ok(output)
+}
+
+/// The patched modules and those that they need, to whose symbols they may refer.
+fn modules(objects: &[DiffObject], target: &Target) -> Result<BTreeMap<String, Module>> {
+    let mut all = BTreeMap::new();
+    let mut read = |name: &str| -> Result<Vec<String>> {
+        if let Some(module) = all.get(name) {
+            let module: &Module = module;
+            return Ok(module.depends.clone());
+        }
+        let module = Module::read(&modules::find_module(&target.parts.modules, name)?)?;
+        let depends = module.depends.clone();
+        all.insert(name.to_owned(), module);
+        Ok(depends)
+    };
+    for object in objects.iter().filter(|object| object.patches != VMLINUX) {
+        for needed in read(&object.patches)? {
+            read(&needed)?;
+        }
+    }
+    Ok(all)
 }

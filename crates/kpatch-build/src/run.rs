@@ -71,8 +71,9 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
     let intermediate = progress.step("link the module", || {
         link::link(&objects, wish, &target, prepared, (&work.path, cache.root()), jobs, &log)
     })?;
-    let module =
-        progress.step("convert and verify", || link::convert(&intermediate, &cli.output, &name))?;
+    let module = progress.step("convert and verify", || {
+        link::convert(&intermediate, &objects, &target, &cli.output, &name)
+    })?;
     progress.detail(&format!("compilers: {}", seconds(front.compiler_time)));
     progress.detail(&format!("total: {}", seconds(progress.elapsed())));
     if is_text {
