@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use serde::Serializer;
 
 /// What a verified module holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,6 +66,7 @@ pub struct Found {
 #[serde(rename_all = "snake_case")]
 pub enum Where {
     /// In the image, at the address to which the kernel is linked.
+    #[serde(serialize_with = "hexadecimal")]
     Address(u64),
     /// In a module.
     Section {
@@ -73,6 +75,11 @@ pub enum Where {
         /// Offset in it.
         offset: u64,
     },
+}
+
+/// JSON's numbers are too small for addresses.
+fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{address:#018x}"))
 }
 
 impl fmt::Display for Found {

@@ -4,7 +4,20 @@
     .asciz "livepatch=Y"
     .asciz "license=GPL"
     .asciz "name=probe"
-    .asciz "vermagic=6.12.0 SMP preempt mod_unload "
+    .asciz "vermagic=6.12.1-test SMP preempt mod_unload modversions "
+    .asciz "depends="
+
+# What modpost makes of the CRCs of exports: 64 bytes each.
+    .macro version crc, name
+    .quad \crc
+9:  .asciz "\name"
+    .skip 56 - (. - 9b)
+    .endm
+    .section __versions,"a",@progbits
+    version 0x11111111, module_layout
+    version 0x22222222, seq_puts
+    version 0x33333333, __fentry__
+    version 0x44444444, __x86_return_thunk
 
     .section .gnu.linkonce.this_module,"aw",@progbits
     .skip 24
