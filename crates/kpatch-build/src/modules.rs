@@ -36,11 +36,12 @@ pub struct Modules {
 }
 
 impl Modules {
-    /// Reads the modules among `owners` from `directory`.
+    /// Reads the modules among `owners`.
     ///
     /// # Errors
-    /// A refusal when a module is not there or cannot be read.
-    pub fn read<'a>(directory: PathBuf, owners: impl Iterator<Item = &'a Owner>) -> Result<Self> {
+    /// A refusal when a module is not there, cannot be read, or is of another kernel.
+    pub fn read<'a>(target: &Target, owners: impl Iterator<Item = &'a Owner>) -> Result<Self> {
+        let directory = target.parts.modules.clone();
         let mut patched = BTreeMap::new();
         for owner in owners {
             let Owner::Module { name, .. } = owner else { continue };
