@@ -13,6 +13,7 @@ pub mod livepatch;
 mod model;
 mod read;
 mod retain;
+mod strings;
 mod write;
 
 pub use model::*;
@@ -20,6 +21,7 @@ pub use read::ReadError;
 pub use read::read;
 pub use retain::RetainError;
 pub use retain::retain;
+pub use strings::Strings;
 pub use write::write;
 
 /// `sh_flags` bit of a relocation section that the kernel's livepatch core applies

@@ -33,6 +33,27 @@ pub const CALLBACKS: &str = ".kpatch.callbacks";
 /// Size of a record of [`CALLBACKS`] in bytes.
 pub const CALLBACK_RECORD: usize = 24;
 
+/// Table of what a patch was built for, which the in-kernel core checks: records of [`GATE_RECORD`]
+/// bytes, `{ object name, start of notes, end of notes, size of the build-id, build-id }`. The first
+/// three are `R_X86_64_64` pointers, those to notes livepatch symbols ([`NOTES`]) in the record of
+/// [`VMLINUX`] and NULL in those of modules; the build-id is filled up to [`BUILD_ID_MAX`] bytes. One
+/// record for the kernel and for each patched module. The strings are in [`FUNCTION_STRINGS`].
+pub const GATE: &str = ".kpatch.gate";
+/// Size of a record of [`GATE`] in bytes.
+pub const GATE_RECORD: usize = 64;
+/// Where in a record of [`GATE`] the size of the build-id is; the build-id follows.
+pub const GATE_SIZE_AT: usize = 24;
+/// Longest build-id that a record of [`GATE`] takes, in bytes.
+pub const BUILD_ID_MAX: usize = 32;
+/// The kernel's symbols for the beginning and the end of its ELF notes
+/// (`include/asm-generic/vmlinux.lds.h`).
+pub const NOTES: [&str; 2] = ["__start_notes", "__stop_notes"];
+/// Key in `.modinfo` for what a patch was built for: `OBJECT:BUILD-ID` in hexadecimal digits, once for
+/// each record of [`GATE`].
+pub const BUILT_FOR: &str = "kpatch_built_for";
+/// Key in `.modinfo` of a patch without [`GATE`]; its value is `off`.
+pub const BUILD_ID_CHECK: &str = "kpatch_build_id_check";
+
 /// When the kernel's livepatch core runs a callback: the members of `struct klp_callbacks`
 /// (`include/linux/livepatch.h`), in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,17 +1,11 @@
 //! The tables that the converter and the in-kernel core read.
 
-use std::collections::BTreeMap;
-
 use kpatch_elf::Binding;
-use kpatch_elf::Definition;
-use kpatch_elf::ObjectFile;
 use kpatch_elf::Relocation;
 use kpatch_elf::RelocationKind;
 use kpatch_elf::Section;
-use kpatch_elf::SectionId;
-use kpatch_elf::Symbol;
+use kpatch_elf::Strings;
 use kpatch_elf::SymbolId;
-use kpatch_elf::SymbolKind;
 use kpatch_elf::livepatch;
 use kpatch_elf::section_flags::ALLOC;
 use kpatch_refusal::Code;
@@ -153,35 +147,4 @@ impl Emitter<'_> {
 
 fn pointer(offset: u64, symbol: SymbolId, addend: u64) -> Relocation {
     Relocation { offset, kind: RelocationKind::ABS64, symbol, addend: addend as i64 }
-}
-
-/// A section of NUL-terminated strings, each stored once.
-struct Strings {
-    section: SectionId,
-    symbol: SymbolId,
-    offsets: BTreeMap<String, u64>,
-}
-
-impl Strings {
-    fn new(output: &mut ObjectFile, name: &str) -> Self {
-        let section = output.add_section(Section::progbits(name, ALLOC, 1));
-        let symbol = output.add_symbol(Symbol {
-            kind: SymbolKind::Section,
-            definition: Definition::Section(section),
-            ..Symbol::undefined("", Binding::Local)
-        });
-        Strings { section, symbol, offsets: BTreeMap::new() }
-    }
-
-    fn add(&mut self, output: &mut ObjectFile, text: &str) -> (SymbolId, u64) {
-        let section = &mut output.sections[self.section.0 as usize];
-        let offset = *self.offsets.entry(text.to_owned()).or_insert_with(|| {
-            let offset = section.data.len() as u64;
-            section.data.extend_from_slice(text.as_bytes());
-            section.data.push(0);
-            section.size = section.data.len() as u64;
-            offset
-        });
-        (self.symbol, offset)
-    }
 }
