@@ -7,6 +7,7 @@
 //! undefined symbol, a section for an object that the patch does not name), are rules here.
 
 mod freed;
+mod gate;
 mod image;
 mod mcount;
 mod modinfo;
@@ -62,7 +63,8 @@ pub fn verify_for(bytes: &[u8], target: &Target<'_>) -> Result<Report, Refusals>
     rewritten::check(&image, bytes, &mut refusals);
     freed::check(&image, bytes, &mut refusals);
     mcount::check(&image, bytes, &mut refusals);
-    let patched = tables::check(&image, bytes, &applied_with, &mut refusals);
+    let (patched, objects) = tables::check(&image, bytes, &applied_with, &mut refusals);
+    gate::check(&image, bytes, &objects, &info, &mut refusals);
     code(&image, &mut refusals);
     built(bytes, target::has_ibt(target)?, &mut refusals);
     let known = (names.as_slice(), patched.as_slice());
@@ -70,6 +72,7 @@ pub fn verify_for(bytes: &[u8], target: &Target<'_>) -> Result<Report, Refusals>
     let report = Report {
         name: info.name,
         vermagic: info.vermagic,
+        built_for: info.built_for,
         applied_with,
         symbols: checked.symbols,
         functions: checked.functions,
@@ -87,7 +90,7 @@ pub fn modules_named(bytes: &[u8]) -> Result<BTreeSet<String>, Refusals> {
     let ignored = &mut Vec::new();
     let info = modinfo::check(&image, ignored);
     let names = symbols::check(&image, ignored);
-    let patched = tables::check(&image, bytes, &BTreeMap::new(), ignored);
+    let (patched, _) = tables::check(&image, bytes, &BTreeMap::new(), ignored);
     Ok(target::modules_named(&names, &patched, &info))
 }
 

@@ -1,6 +1,8 @@
 //! `.modinfo`: livepatch mark, licence, version magic, name.
 
 use goblin::elf::section_header::SHT_PROGBITS;
+use kpatch_elf::livepatch::BUILD_ID_CHECK;
+use kpatch_elf::livepatch::BUILT_FOR;
 use kpatch_elf::livepatch::OBJECT_NAME_MAX;
 use kpatch_elf::livepatch::VMLINUX;
 use kpatch_refusal::Code;
@@ -25,6 +27,10 @@ pub(super) struct ModInfo {
     pub(super) depends: Vec<String>,
     /// Namespaces whose exports the module may use.
     pub(super) imports: Vec<String>,
+    /// Values of [`BUILT_FOR`].
+    pub(super) built_for: Vec<String>,
+    /// Value of [`BUILD_ID_CHECK`].
+    pub(super) build_id_check: Option<String>,
 }
 
 /// Where `struct module` has the name (`include/linux/module.h`): behind the state and a list head.
@@ -69,9 +75,12 @@ pub(super) fn check(image: &Image<'_>, refusals: &mut Vec<Refusal>) -> ModInfo {
     let depends = text("depends");
     let depends = depends.split(',').filter(|name| !name.is_empty()).map(|n| n.replace('-', "_"));
     let imports = entries.iter().filter(|(key, _)| *key == "import_ns");
+    let built_for = entries.iter().filter(|(key, _)| *key == BUILT_FOR);
     ModInfo {
         name: text("name"),
         vermagic: text("vermagic"),
+        built_for: built_for.map(|(_, value)| String::from(*value)).collect(),
+        build_id_check: value(BUILD_ID_CHECK).map(str::to_owned),
         depends: depends.collect(),
         imports: imports.map(|(_, namespace)| (*namespace).to_owned()).collect(),
     }

@@ -13,6 +13,9 @@ pub struct Report {
     pub name: String,
     /// The kernel that it is for, from `.modinfo`.
     pub vermagic: String,
+    /// The kernel and the modules that it may be enabled on, each as `OBJECT:BUILD-ID`; all of its vermagic
+    /// if it names none.
+    pub built_for: Vec<String>,
     /// Livepatch relocations by the object whose loading applies them.
     pub applied_with: BTreeMap<String, AppliedWith>,
     /// All livepatch symbols, sorted by name.
@@ -98,6 +101,9 @@ fn shown(found: &Option<Found>) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "livepatch module `{}` for {}", self.name, self.vermagic)?;
+        for line in &self.built_for {
+            writeln!(f, "  built for {line}")?;
+        }
         for (object, counts) in &self.applied_with {
             writeln!(
                 f,

@@ -1,4 +1,4 @@
-//! The tables that the in-kernel core reads: patched functions and callbacks.
+//! The tables that the in-kernel core reads: patched functions and callbacks; the third is in `gate`.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -24,20 +24,21 @@ use crate::refuse::name_refusal;
 
 /// Checks the tables that the core reads, as far as they are there: functions must have symbols
 /// (`klp_init_object_loaded` looks their sizes up), and a section for a module that the patch does
-/// not name would never be applied. Gives what is patched.
+/// not name would never be applied. Gives what is patched: the functions, and all objects, of which the
+/// kernel is one whatever is patched.
 pub(super) fn check(
     image: &Image<'_>,
     bytes: &[u8],
     applied_with: &BTreeMap<String, AppliedWith>,
     refusals: &mut Vec<Refusal>,
-) -> Vec<Patched> {
+) -> (Vec<Patched>, BTreeSet<String>) {
     let functions = records(image, bytes, FUNCTIONS, FUNCTION_RECORD, refusals);
     let callbacks = records(image, bytes, CALLBACKS, CALLBACK_RECORD, refusals);
-    if functions.is_empty() && callbacks.is_empty() {
-        return Vec::new();
-    }
     let mut patched = Vec::new();
     let mut objects = BTreeSet::from([VMLINUX.to_owned()]);
+    if functions.is_empty() && callbacks.is_empty() {
+        return (patched, objects);
+    }
     for (index, record) in functions.iter().enumerate() {
         let name = record.field(8).and_then(|r| string(image, r));
         if name.is_none_or(str::is_empty) {
@@ -71,7 +72,7 @@ pub(super) fn check(
         );
         refusals.push(broken("", message));
     }
-    patched
+    (patched, objects)
 }
 
 /// A function that the module patches, as the table names it.
@@ -83,20 +84,20 @@ pub(super) struct Patched {
 }
 
 /// A record of a table.
-struct Record<'a> {
-    data: &'a [u8],
+pub(super) struct Record<'a> {
+    pub(super) data: &'a [u8],
     /// Its relocations by offset in it.
     fields: BTreeMap<u64, Reloc>,
 }
 
 impl Record<'_> {
-    fn field(&self, offset: u64) -> Option<&Reloc> {
+    pub(super) fn field(&self, offset: u64) -> Option<&Reloc> {
         self.fields.get(&offset)
     }
 }
 
 /// The records of all sections `name`.
-fn records<'a>(
+pub(super) fn records<'a>(
     image: &Image<'a>,
     bytes: &[u8],
     name: &str,
@@ -177,7 +178,7 @@ fn is_function(image: &Image<'_>, section: usize, offset: u64) -> bool {
     })
 }
 
-fn string<'a>(image: &Image<'a>, relocation: &Reloc) -> Option<&'a str> {
+pub(super) fn string<'a>(image: &Image<'a>, relocation: &Reloc) -> Option<&'a str> {
     let (section, offset) = image.pointed_at(relocation)?;
     let bytes = image.sections[section].data.get(usize::try_from(offset).ok()?..)?;
     let end = bytes.iter().position(|b| *b == 0)?;

@@ -3,6 +3,7 @@
 mod convert;
 mod each_rule;
 mod fixture;
+mod gate;
 mod kernel;
 mod objtool_and_ibt;
 mod verify;
