@@ -110,6 +110,11 @@ pub struct Cli {
     #[arg(short = 'R', long)]
     pub no_replace: bool,
 
+    /// Build a patch that may be enabled on any kernel and module, whatever their build-ids; for kernels
+    /// that have none, and at your own risk elsewhere
+    #[arg(long)]
+    pub no_build_id_check: bool,
+
     /// Directory for objects and logs of this run [default: a new one in the cache]
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,

@@ -43,6 +43,8 @@ pub struct DiffObject {
     pub name: String,
     /// The object whose functions it replaces: `vmlinux` or a module.
     pub patches: String,
+    /// The build-id of the module that it patches, if it has one; none of vmlinux.
+    pub build_id: Option<Vec<u8>>,
     /// Its file.
     pub path: PathBuf,
     /// Functions that replace one of the kernel.
@@ -147,6 +149,7 @@ pub fn diff(
         written.push(DiffObject {
             name: pair.unit.object.clone(),
             patches: patched_object(&pair.unit.owner).to_owned(),
+            build_id: knowledge.module_build_id(patched_object(&pair.unit.owner)),
             path,
             changed: owned(difference.changed_functions()),
             new: owned(difference.new_functions()),

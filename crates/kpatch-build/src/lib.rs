@@ -11,6 +11,7 @@ pub mod compile_database;
 pub mod diff;
 pub mod farm;
 pub mod front;
+pub mod gate;
 pub mod image_report;
 pub mod line_directives;
 pub mod link;

@@ -16,6 +16,8 @@ use shipped_kernel::modules;
 use tool_run::ToolLog;
 
 use crate::diff::DiffObject;
+use crate::gate;
+use crate::gate::Identity;
 use crate::prepare::Prepared;
 use crate::target::Target;
 
@@ -26,6 +28,8 @@ pub struct Wish<'a> {
     pub name: &'a str,
     /// Whether it replaces all earlier patches.
     pub replace: bool,
+    /// The kernel that it may be enabled on; any without it.
+    pub only_on: Option<&'a Identity>,
 }
 
 /// Builds the intermediate module.
@@ -44,12 +48,14 @@ pub fn link(
     let options = KernelOptions::from_config(|name| target.config.raw(name).map(str::to_owned))?;
     let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
     let patched: BTreeSet<&str> = objects.iter().map(|object| object.patches.as_str()).collect();
+    let gate = wish.only_on.map(|identity| gate::gate(identity, objects)).transpose()?;
     let module = PatchModule {
         name: wish.name,
         diff_objects: &files,
         functions: objects.iter().map(|object| object.changed.len()).sum(),
         callbacks: objects.iter().map(|object| object.callbacks).sum(),
         klp_objects: patched.len(),
+        gate: gate.as_ref(),
         replace: wish.replace,
         pin: objects.iter().any(|object| !object.outliving.is_empty()),
     };

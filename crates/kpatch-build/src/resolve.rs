@@ -81,6 +81,11 @@ impl<'a> Knowledge<'a> {
         all.iter().any(|candidate| candidate.global && !candidate.weak)
     }
 
+    /// The build-id of a patched module, if it has one.
+    pub fn module_build_id(&self, name: &str) -> Option<Vec<u8>> {
+        self.modules.get(name)?.shipped.build_id.clone()
+    }
+
     /// The view of one object, with what is proven of it.
     pub fn of(&'a self, owner: &'a Owner, proof: &'a Proof) -> ObjectSymbols<'a> {
         ObjectSymbols { knowledge: self, owner, proof }

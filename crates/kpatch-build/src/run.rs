@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use anyhow::Result;
 use create_diff_object::explain::report::Report;
+use kpatch_refusal::Refusal;
 use tool_run::ToolLog;
 
 use crate::cache::Cache;
@@ -47,6 +48,10 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
     let target = progress.step("read the kernel's image and symbols", || {
         target::open(parts, &tree.root, &tree.version)
     })?;
+    let only_on = match cli.no_build_id_check {
+        true => None,
+        false => Some(target.identity.as_ref().map_err(Refusal::clone)?),
+    };
     let context = Context { cache: &cache, work: &work.path, jobs, log: &log, progress: &progress };
     let front = front::run(&context, &tree, &target.shipped(), &patches)?;
     let is_text = cli.format == Format::Text;
@@ -66,7 +71,12 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
             progress.warning(&notice.to_string());
         }
     }
-    let wish = Wish { name: &name, replace: !cli.no_replace };
+    if only_on.is_none() {
+        progress.warning(
+            "the patch does not check build-ids: it may be enabled on what it was not built for",
+        );
+    }
+    let wish = Wish { name: &name, replace: !cli.no_replace, only_on };
     let prepared = &front.prepared;
     let intermediate = progress.step("link the module", || {
         link::link(&objects, wish, &target, prepared, (&work.path, cache.root()), jobs, &log)

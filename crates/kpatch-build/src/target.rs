@@ -22,6 +22,8 @@ use shipped_kernel::symvers;
 
 use crate::agree;
 use crate::cli::Cli;
+use crate::gate;
+use crate::gate::Identity;
 use crate::outcome::Usage;
 use crate::prepare::Shipped;
 
@@ -53,6 +55,8 @@ pub struct Target {
     pub image: Image,
     /// Every symbol that it knows by name.
     pub kallsyms: Kallsyms,
+    /// By what it is known when it runs, or why it cannot be known.
+    pub identity: Result<Identity, Refusal>,
     /// The version magic of the image, where it says it: that of its modules.
     pub vermagic: Option<String>,
     /// Where its ftrace can redirect functions.
@@ -162,8 +166,20 @@ pub fn open(parts: Parts, source: &Path, source_version: &str) -> Result<Target>
     let vermagic = agree::image(&image, &kallsyms, &config, &exports)?;
     let ftrace = FtraceSites::of_image(&image, &kallsyms)?;
     let text = TextRanges::of_image(&image, &kallsyms)?;
+    let identity = gate::identify(&image, &kallsyms);
     let other_config = other_config(&parts, &config);
-    Ok(Target { parts, config, exports, image, kallsyms, vermagic, ftrace, text, other_config })
+    Ok(Target {
+        parts,
+        config,
+        exports,
+        image,
+        kallsyms,
+        identity,
+        vermagic,
+        ftrace,
+        text,
+        other_config,
+    })
 }
 
 /// How the configuration differs from the one of the headers, if that is another and can be read.

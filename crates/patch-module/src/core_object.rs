@@ -31,6 +31,7 @@ const OFFERED: &[&str] = &[
     "__x86_return_thunk",
     "klp_enable_patch",
     "kpatch_glue_log_failure",
+    "kpatch_glue_log_other_build",
     "kpatch_glue_pin",
     "memcmp",
     "memcpy",

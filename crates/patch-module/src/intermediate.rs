@@ -1,6 +1,6 @@
-//! Checks what the core will rely on in the linked module: one table of functions and one of callbacks,
-//! where the glue believes them to be, with as many records as announced, those of each patched object
-//! in one run. Bias: the core would refuse any other table, but only when the module is loaded.
+//! Checks what the core will rely on in the linked module: one table of functions, one of callbacks and
+//! one of build-ids, where the glue believes them to be, with as many records as announced, those of each
+//! patched object in one run. Bias: the core would refuse any other table, but only when the module is loaded.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,9 @@ use kpatch_elf::livepatch::CALLBACK_RECORD;
 use kpatch_elf::livepatch::CALLBACKS;
 use kpatch_elf::livepatch::FUNCTION_RECORD;
 use kpatch_elf::livepatch::FUNCTIONS;
+use kpatch_elf::livepatch::GATE;
+use kpatch_elf::livepatch::GATE_RECORD;
+use kpatch_elf::livepatch::VMLINUX;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
@@ -20,6 +23,7 @@ use object::ObjectSymbol;
 use object::RelocationTarget;
 use object::Section;
 
+use crate::Gate;
 use crate::PatchModule;
 
 /// A table that the core reads.
@@ -43,6 +47,9 @@ const OF_CALLBACKS: Table = Table {
     object_name: 8,
     start: "kpatch_callbacks",
 };
+/// `kmod/core/src/gate.rs`.
+const OF_GATE: Table =
+    Table { section: GATE, record: GATE_RECORD, object_name: 0, start: "kpatch_gate" };
 
 /// Checks a module whose file is `data`: it must have the records that `module` announces.
 ///
@@ -72,6 +79,14 @@ fn check_tables(file: &File<'_>, module: &PatchModule<'_>) -> Result<(), String>
             objects.len(),
             module.klp_objects
         ));
+    }
+    let count = module.gate.map_or(0, Gate::count);
+    let names = object_names(file, &OF_GATE, count)?;
+    if count > 0 {
+        objects.insert(VMLINUX.into());
+        if count != objects.len() || names.into_iter().collect::<BTreeSet<_>>() != objects {
+            return Err(format!("`{GATE}` is not about the kernel and all that is patched"));
+        }
     }
     Ok(())
 }
@@ -211,6 +226,7 @@ mod tests {
             functions,
             callbacks,
             klp_objects,
+            gate: None,
             replace: true,
             pin: false,
         }
@@ -258,6 +274,32 @@ mod tests {
         let scattered = module(&["vmlinux", "ext4", "vmlinux"], &[]);
         assert!(refusal(&scattered, &announce(3, 0, 3)).contains("follow each other"));
         assert!(refusal(&scattered, &announce(3, 0, 2)).contains("follow each other"));
+    }
+
+    #[test]
+    fn the_gate_is_about_all_that_is_patched() {
+        let functions: &[&str] = &["vmlinux", "ext4"];
+        let gated = |names| {
+            let mut gated = module(functions, &[]);
+            gated.tables.push((&OF_GATE, names));
+            gated
+        };
+        let gate = crate::gate::tests::gate(&["ext4"]);
+        let announced = PatchModule { gate: Some(&gate), ..announce(2, 0, 2) };
+        check(&write(&gated(&["vmlinux", "ext4"])), &announced).unwrap();
+        for names in [&["vmlinux", "jbd2"], &["ext4", "ext4"], &["ext4", "jbd2"]] {
+            assert!(refusal(&gated(names), &announced).contains("all that is patched"));
+        }
+        assert!(refusal(&gated(&["vmlinux"]), &announced).contains("64 bytes"));
+        assert!(refusal(&module(functions, &[]), &announced).contains("0 sections"));
+        let none_announced = announce(2, 0, 2);
+        assert!(refusal(&gated(&["vmlinux", "ext4"]), &none_announced).contains("128 bytes"));
+
+        // The kernel has a record also if only a module is patched.
+        let mut of_module = module(&["ext4"], &[]);
+        of_module.tables.push((&OF_GATE, &["vmlinux", "ext4"]));
+        let announced = PatchModule { gate: Some(&gate), ..announce(1, 0, 1) };
+        check(&write(&of_module), &announced).unwrap();
     }
 
     #[test]

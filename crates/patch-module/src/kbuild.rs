@@ -11,11 +11,13 @@ use std::process::Command;
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::ensure;
+use kpatch_elf::livepatch;
 use kpatch_refusal::Code;
 use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use tool_run::ToolLog;
 
+use crate::Gate;
 use crate::PatchModule;
 use crate::Target;
 use crate::sources;
@@ -23,6 +25,9 @@ use crate::sources;
 /// What kbuild needs of the environment. All else could change flags (`KCFLAGS`, `MAKEFLAGS`,
 /// `CROSS_COMPILE`, ...).
 const ENVIRONMENT: &[&str] = &["HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR"];
+
+/// Name of the part with the build-id gate.
+const GATE: &str = "gate";
 
 /// The generated part of the module's makefile. A directory that has it was made by us.
 const MAKEFILE: &str = "patch.mk";
@@ -44,11 +49,17 @@ pub(crate) fn lay_out(directory: &Path, core: &Path, module: &PatchModule<'_>) -
     fs::create_dir_all(&part).with_context(|| format!("cannot create `{}`", part.display()))?;
     let objects: Vec<String> =
         (0..module.diff_objects.len()).map(|index| format!("diff_{index}")).collect();
-    write(&directory.join(MAKEFILE), &makefile(module.name, &objects))?;
+    let gate = module.gate.map(|_| GATE.to_owned());
+    let parts: Vec<String> = gate.into_iter().chain(objects.clone()).collect();
+    write(&directory.join(MAKEFILE), makefile(module.name, &parts))?;
     write(&directory.join("Kbuild"), sources::KBUILD)?;
     write(&part.join("glue.c"), sources::GLUE)?;
-    write(&part.join("counts.h"), &counts(module))?;
+    write(&part.join("counts.h"), counts(module))?;
     ship(core, &part, "core")?;
+    if let Some(gate) = module.gate {
+        write(&part.join(shipped(GATE)), gate.object()?)?;
+        write(&part.join(sources_known(GATE)), "")?;
+    }
     for (object, name) in module.diff_objects.iter().zip(&objects) {
         ship(object, &part, name)?;
     }
@@ -114,34 +125,58 @@ fn variables(target: &Target<'_>) -> Vec<&'static str> {
     variables
 }
 
-fn makefile(name: &str, objects: &[String]) -> String {
-    let objects: Vec<String> = objects.iter().map(|object| format!("part/{object}.o")).collect();
-    format!("KPATCH_NAME := {name}\nKPATCH_DIFF_OBJECTS := {}\n", objects.join(" "))
+fn makefile(name: &str, parts: &[String]) -> String {
+    let parts: Vec<String> = parts.iter().map(|part| format!("part/{part}.o")).collect();
+    format!("KPATCH_NAME := {name}\nKPATCH_PARTS := {}\n", parts.join(" "))
 }
 
 fn counts(module: &PatchModule<'_>) -> String {
     format!(
         "#define KPATCH_NR_FUNCS {}\n#define KPATCH_NR_CALLBACKS {}\n\
-         #define KPATCH_NR_OBJECTS {}\n\
-         #define KPATCH_REPLACE {}\n#define KPATCH_PIN {}\n",
+         #define KPATCH_NR_GATE {}\n#define KPATCH_NR_OBJECTS {}\n\
+         #define KPATCH_REPLACE {}\n#define KPATCH_PIN {}\n\
+         #define KPATCH_BUILT_FOR {}\n",
         module.functions,
         module.callbacks,
+        module.gate.map_or(0, Gate::count),
         module.klp_objects,
         u8::from(module.replace),
         u8::from(module.pin),
+        modinfo(module.gate),
     )
+}
+
+/// What modinfo is to say of the gate. Names of modules and digits need no quoting in C.
+fn modinfo(gate: Option<&Gate>) -> String {
+    let line = |key: &str, value: &str| format!("MODULE_INFO({key}, \"{value}\");");
+    match gate {
+        None => line(livepatch::BUILD_ID_CHECK, "off"),
+        Some(gate) => {
+            let lines = gate.built_for();
+            let lines = lines.iter().map(|value| line(livepatch::BUILT_FOR, value));
+            lines.collect::<Vec<_>>().join(" ")
+        }
+    }
 }
 
 /// Hands a finished object to kbuild. The empty command file stands for "no sources known", which
 /// modpost wants to read for the module's source version.
 fn ship(object: &Path, part: &Path, name: &str) -> Result<()> {
-    fs::copy(object, part.join(format!("{name}.o_shipped")))
+    fs::copy(object, part.join(shipped(name)))
         .with_context(|| format!("cannot copy `{}`", object.display()))?;
-    write(&part.join(format!(".{name}.o.cmd")), "")
+    write(&part.join(sources_known(name)), "")
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("cannot write `{}`", file.display()))
+fn shipped(name: &str) -> String {
+    format!("{name}.o_shipped")
+}
+
+fn sources_known(name: &str) -> String {
+    format!(".{name}.o.cmd")
+}
+
+fn write(file: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(file, content).with_context(|| format!("cannot write `{}`", file.display()))
 }
 
 fn assign(variable: &str, path: &Path) -> std::ffi::OsString {
@@ -179,6 +214,7 @@ mod tests {
             functions: 3,
             callbacks: 1,
             klp_objects: 2,
+            gate: None,
             replace: true,
             pin: false,
         }
@@ -199,18 +235,44 @@ mod tests {
         let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
         assert_eq!(
             read("patch.mk"),
-            "KPATCH_NAME := kpatch-x\nKPATCH_DIFF_OBJECTS := part/diff_0.o part/diff_1.o\n"
+            "KPATCH_NAME := kpatch-x\nKPATCH_PARTS := part/diff_0.o part/diff_1.o\n"
         );
         assert_eq!(
             read("part/counts.h"),
             "#define KPATCH_NR_FUNCS 3\n#define KPATCH_NR_CALLBACKS 1\n\
-             #define KPATCH_NR_OBJECTS 2\n\
-             #define KPATCH_REPLACE 1\n#define KPATCH_PIN 0\n"
+             #define KPATCH_NR_GATE 0\n#define KPATCH_NR_OBJECTS 2\n\
+             #define KPATCH_REPLACE 1\n#define KPATCH_PIN 0\n\
+             #define KPATCH_BUILT_FOR MODULE_INFO(kpatch_build_id_check, \"off\");\n"
         );
+        assert!(!place.join("part/gate.o_shipped").exists());
         for name in ["core", "diff_0", "diff_1"] {
             assert_eq!(read(&format!("part/{name}.o_shipped")), "object");
             assert_eq!(read(&format!("part/.{name}.o.cmd")), "");
         }
+    }
+
+    #[test]
+    fn the_gate_is_a_part_and_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let object = dir.path().join("some.o");
+        fs::write(&object, "object").unwrap();
+        let place = dir.path().join("module");
+        let diffs = [object.clone()];
+        let gate = crate::gate::tests::gate(&["ext4"]);
+        lay_out(&place, &object, &PatchModule { gate: Some(&gate), ..module(&diffs) }).unwrap();
+        let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
+        assert!(read("patch.mk").ends_with("KPATCH_PARTS := part/gate.o part/diff_0.o\n"));
+        let counts = read("part/counts.h");
+        assert!(counts.contains("KPATCH_NR_GATE 2\n"), "{counts}");
+        let ids = ["ab".repeat(20), "ef".repeat(16)];
+        let lines = format!(
+            "MODULE_INFO(kpatch_built_for, \"vmlinux:{}\"); \
+             MODULE_INFO(kpatch_built_for, \"ext4:{}\");\n",
+            ids[0], ids[1]
+        );
+        assert!(counts.ends_with(&lines), "{counts}");
+        kpatch_elf::read(&fs::read(place.join("part/gate.o_shipped")).unwrap()).unwrap();
+        assert_eq!(read("part/.gate.o.cmd"), "");
     }
 
     #[test]

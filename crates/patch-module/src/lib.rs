@@ -11,6 +11,7 @@
 
 mod core_library;
 mod core_object;
+mod gate;
 mod intermediate;
 mod kbuild;
 mod name;
@@ -29,6 +30,7 @@ use anyhow::Context;
 use anyhow::Result;
 use tool_run::ToolLog;
 
+pub use gate::Gate;
 pub use name::InvalidName;
 pub use name::NAME_MAX;
 pub use name::check_name;
@@ -64,6 +66,8 @@ pub struct PatchModule<'a> {
     pub callbacks: usize,
     /// Number of patched objects (vmlinux and modules).
     pub klp_objects: usize,
+    /// What the module may be enabled on; on anything without it.
+    pub gate: Option<&'a Gate>,
     /// Whether the patch takes the place of all earlier ones.
     pub replace: bool,
     /// Whether the module must never be unloaded once the patch was enabled.

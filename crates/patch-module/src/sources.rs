@@ -13,9 +13,11 @@ macro_rules! core_files {
 pub(crate) const CORE: &[Source] = core_files![
     "lib.rs",
     "callbacks.rs",
+    "gate.rs",
     "glue.rs",
     "layout.rs",
     "name.rs",
+    "notes.rs",
     "params.rs",
     "patch.rs",
     "table.rs",

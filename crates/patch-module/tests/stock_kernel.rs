@@ -166,6 +166,7 @@ fn build_one(
         functions,
         callbacks: 0,
         klp_objects,
+        gate: None,
         replace: true,
         pin: false,
     };

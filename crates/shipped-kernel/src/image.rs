@@ -16,6 +16,7 @@ use kpatch_refusal::Refusals;
 use object::LittleEndian;
 use object::elf;
 use object::read::elf::FileHeader;
+use object::read::elf::NoteIterator;
 use object::read::elf::ProgramHeader;
 use object::read::elf::SectionHeader;
 
@@ -102,6 +103,14 @@ impl Image {
     pub fn address_of(&self, offset: usize) -> Option<u64> {
         let segment = self.segments.iter().find(|segment| segment.file.contains(&offset))?;
         segment.address.checked_add(u64::try_from(offset - segment.file.start).ok()?)
+    }
+
+    /// The GNU build-id among the notes between two virtual addresses, as [`Image::bytes_at`] knows
+    /// them. `None` if there is none, or if these are no notes.
+    pub fn build_id_between(&self, start: u64, end: u64) -> Option<Vec<u8>> {
+        let len = usize::try_from(end.checked_sub(start)?).ok()?;
+        let notes = NoteIterator::new(LittleEndian, 4, self.bytes_at(start, len)?).ok()?;
+        find_build_id(LittleEndian, notes).ok()?
     }
 
     /// All bytes of the file from a virtual address to the end of its segment.
@@ -213,7 +222,7 @@ pub(crate) fn section_build_id(elf: &[u8]) -> Result<Option<Vec<u8>>, object::Er
 
 fn find_build_id(
     endian: LittleEndian,
-    mut notes: object::read::elf::NoteIterator<'_, Header>,
+    mut notes: NoteIterator<'_, Header>,
 ) -> Result<Option<Vec<u8>>, object::Error> {
     while let Some(note) = notes.next()? {
         if note.name() == elf::ELF_NOTE_GNU && note.n_type(endian) == elf::NT_GNU_BUILD_ID {

@@ -9,6 +9,8 @@ use core::ffi::c_int;
 use core::ffi::c_void;
 use core::ffi::CStr;
 
+use crate::name::Name;
+
 extern "C" {
     /// Enables a patch: `int klp_enable_patch(struct klp_patch *patch)`.
     ///
@@ -20,10 +22,35 @@ extern "C" {
 
     /// Writes an error to the kernel's log: a NUL-terminated text and a negative errno.
     fn kpatch_glue_log_failure(text: *const c_char, error: c_int);
+
+    /// Writes to the kernel's log that an object is not the one that the patch was built for: its name,
+    /// the build-id that it should have, the one that it has (of no bytes if it has none).
+    fn kpatch_glue_log_other_build(
+        object: *const c_char,
+        built_for: *const u8,
+        built_for_size: usize,
+        found: *const u8,
+        found_size: usize,
+    );
 }
 
 /// Writes an error to the kernel's log: what failed, and the negative errno.
 pub(crate) fn log_failure(text: &'static CStr, error: c_int) {
     // SAFETY: `text` is a NUL-terminated string.
     unsafe { kpatch_glue_log_failure(text.as_ptr(), error) };
+}
+
+/// Writes to the kernel's log that `object` should have the build-id `built_for` and has `found`, which is
+/// empty if it has none.
+pub(crate) fn log_other_build(object: Name, built_for: &[u8], found: &[u8]) {
+    // SAFETY: The name is a NUL-terminated string, and the pointers are to as many bytes as is said.
+    unsafe {
+        kpatch_glue_log_other_build(
+            object.as_ptr(),
+            built_for.as_ptr(),
+            built_for.len(),
+            found.as_ptr(),
+            found.len(),
+        );
+    }
 }

@@ -19,9 +19,11 @@
 #![no_std]
 
 mod callbacks;
+mod gate;
 mod glue;
 mod layout;
 mod name;
+mod notes;
 mod params;
 mod patch;
 mod table;
@@ -31,7 +33,13 @@ extern crate std;
 #[cfg(test)]
 mod tests;
 
+use core::ffi::c_char;
 use core::ffi::c_int;
+use core::ffi::c_void;
+use core::ptr;
+use core::ptr::NonNull;
+
+use name::Name;
 
 pub use params::Params;
 
@@ -39,6 +47,10 @@ pub use params::Params;
 ///
 /// C header: [`include/uapi/asm-generic/errno-base.h`](srctree/include/uapi/asm-generic/errno-base.h)
 const EINVAL: c_int = -22;
+
+/// `-ENOEXEC`: the kernel or a module is not the one that the patch was built for. It is what the kernel
+/// says to a module of another vermagic.
+const ENOEXEC: c_int = -8;
 
 /// Builds the patch that `params` describes and enables it; if it asks for that, pins the module.
 ///
@@ -62,6 +74,12 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
         return EINVAL;
     }
 
+    // SAFETY: As above.
+    let gate = unsafe { patch::gate(params) };
+    if let Err(error) = gate.check_kernel() {
+        return error;
+    }
+
     // SAFETY: `build` has filled the patch; it lives in static storage of the module, which stays
     // until the patch is disabled. We are called from `module_init`, as the kernel demands.
     let error = unsafe { glue::klp_enable_patch(params.patch) };
@@ -77,4 +95,47 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
         unsafe { glue::kpatch_glue_pin() };
     }
     0
+}
+
+/// Checks that a module which the kernel is about to patch is the one that the patch was built for.
+///
+/// Called by the glue's pre-patch callback, with the module's read-only memory. Returns 0 or the negative
+/// errno that the callback has to return; then the module is not patched.
+///
+/// # Safety
+///
+/// `params` must be what [`kpatch_core_load`] was called with, `object` a NUL-terminated string that lives
+/// as long as the patch's module, and `memory` NULL or the address, a multiple of 4, of `size` bytes that
+/// nothing writes while this runs.
+#[no_mangle]
+pub unsafe extern "C" fn kpatch_core_check_module(
+    params: *const Params,
+    object: *const c_char,
+    memory: *const c_void,
+    size: usize,
+) -> c_int {
+    let Some(object) = NonNull::new(object.cast_mut()) else { return EINVAL };
+    // SAFETY: By this function's contract.
+    let (params, object, memory) =
+        unsafe { (&*params, Name::new(object), gate::memory(memory, size)) };
+    // SAFETY: By this function's contract `params` points to a valid `Params`.
+    let gate = unsafe { patch::gate(params) };
+    gate.check_module(object, memory).err().unwrap_or(0)
+}
+
+/// The callback that the patch's author wants to run before a module is patched, NULL if there is none.
+///
+/// # Safety
+///
+/// `params` must be what [`kpatch_core_load`] was called with, `object` a NUL-terminated string that lives
+/// as long as the patch's module.
+#[no_mangle]
+pub unsafe extern "C" fn kpatch_core_author_pre_patch(
+    params: *const Params,
+    object: *const c_char,
+) -> *mut c_void {
+    let Some(object) = NonNull::new(object.cast_mut()) else { return ptr::null_mut() };
+    // SAFETY: By this function's contract.
+    let callback = unsafe { patch::author_pre_patch(&*params, Name::new(object)) };
+    callback.map_or(ptr::null_mut(), NonNull::as_ptr)
 }

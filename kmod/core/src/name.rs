@@ -28,6 +28,12 @@ impl Name {
         Self(pointer)
     }
 
+    /// A literal's name.
+    pub(crate) fn from_literal(literal: &'static CStr) -> Self {
+        // SAFETY: A `'static` `CStr` is NUL-terminated and outlives the module's code.
+        unsafe { Self::new(NonNull::from(literal).cast()) }
+    }
+
     /// The address, for the kernel.
     pub(crate) fn as_ptr(self) -> *const c_char {
         self.0.as_ptr()
@@ -55,8 +61,6 @@ impl Name {
 
     /// Whether the string is `literal`.
     pub(crate) fn is(self, literal: &'static CStr) -> bool {
-        // SAFETY: A `'static` `CStr` is NUL-terminated and outlives the module's code.
-        let literal = unsafe { Self::new(NonNull::from(literal).cast()) };
-        self.same(literal)
+        self.same(Self::from_literal(literal))
     }
 }

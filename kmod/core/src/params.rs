@@ -6,8 +6,10 @@
 //! size and the offset of every field.
 
 use core::ffi::c_void;
+use core::ptr::NonNull;
 
 use crate::callbacks::CallbackRecord;
+use crate::gate::GateRecord;
 use crate::table::Record;
 
 /// The table, the storage and the sizes that only the target kernel's headers know.
@@ -17,6 +19,8 @@ use crate::table::Record;
 /// - `records` points to `record_count` initialised records that nothing writes, whose names are
 ///   NUL-terminated strings; all that lives as long as the module. It may be NULL if there are none.
 /// - `callbacks` and `callback_count` likewise.
+/// - `gate` and `gate_count` likewise; where a record has the ends of the kernel's notes, they are the
+///   ends of one piece of memory that nothing writes.
 /// - `patch`, `objects` and `functions` point to zeroed storage of 1, `object_slots` and
 ///   `function_slots` elements of the kernel's `klp_patch`, `klp_object` and `klp_func`, which
 ///   lives as long as the module; the sizes are those of these types.
@@ -33,6 +37,10 @@ pub struct Params {
     pub callbacks: *const CallbackRecord,
     /// Number of its records.
     pub callback_count: usize,
+    /// The toolchain's table of build-ids.
+    pub gate: *const GateRecord,
+    /// Number of its records; 0 if the patch may be enabled anywhere.
+    pub gate_count: usize,
     /// Number of patched objects (vmlinux or modules) that the tables must turn out to have.
     pub object_count: usize,
     /// The `klp_patch`.
@@ -49,6 +57,9 @@ pub struct Params {
     pub function_slots: usize,
     /// `sizeof(struct klp_func)`.
     pub function_size: usize,
+    /// The glue's callback `int (*)(struct klp_object *)`, which checks a module and goes on to the
+    /// author's callback. The kernel gets it for every module if there is a gate.
+    pub check_module: Option<NonNull<c_void>>,
     /// Whether the patch takes the place of all earlier ones.
     pub replace: bool,
     /// Whether the module must never be unloaded once the patch was enabled.

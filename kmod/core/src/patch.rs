@@ -3,12 +3,15 @@
 //! From the tables to `klp_patch`: groups the functions by object, adds the callbacks, and fills the
 //! storage.
 
+use core::ffi::c_void;
 use core::ffi::CStr;
 use core::ptr;
+use core::ptr::NonNull;
 use core::slice;
 
 use crate::callbacks::Callbacks;
 use crate::callbacks::Wrong;
+use crate::gate::Gate;
 use crate::layout::KlpFunc;
 use crate::layout::KlpObject;
 use crate::layout::KlpPatch;
@@ -31,6 +34,8 @@ pub(crate) enum Malformed {
     Callback,
     /// An object has two callbacks of one kind.
     CallbackTwice,
+    /// The build-id gate has nothing to know a patched module by.
+    Gate,
     /// There are more or fewer objects than announced.
     ObjectCount,
     /// The storage is too small.
@@ -46,6 +51,7 @@ impl Malformed {
             Self::ObjectTwice => c"the functions of one patched object are scattered",
             Self::Callback => c"a callback lacks its code, its object or its kind",
             Self::CallbackTwice => c"a patched object has two callbacks of one kind",
+            Self::Gate => c"the build-id gate does not know a patched module",
             Self::ObjectCount => c"the number of patched objects is not the one announced",
             Self::Storage => c"the storage does not fit the table of patched functions",
         }
@@ -76,6 +82,8 @@ pub(crate) unsafe fn build(params: &Params) -> Result<(), Malformed> {
     let callbacks = unsafe { list(params.callbacks, params.callback_count) };
     // SAFETY: By `Params`'s invariants on the names.
     let callbacks = unsafe { Callbacks::new(callbacks) };
+    // SAFETY: By this function's contract.
+    let gate = unsafe { gate(params) };
     // SAFETY: As above.
     let groups = || unsafe { table::groups(records) };
 
@@ -87,6 +95,7 @@ pub(crate) unsafe fn build(params: &Params) -> Result<(), Malformed> {
     let mut storage = Storage {
         functions: functions.ok_or(Malformed::Storage)?,
         objects: objects.ok_or(Malformed::Storage)?,
+        gate: gate.is_closed().then_some((gate, params.check_module)),
         count: 0,
     };
 
@@ -125,6 +134,28 @@ pub(crate) unsafe fn build(params: &Params) -> Result<(), Malformed> {
         .ok_or(Malformed::Storage)
 }
 
+/// The gate of `params`.
+///
+/// # Safety
+///
+/// `params` must uphold its invariants.
+pub(crate) unsafe fn gate(params: &Params) -> Gate<'_> {
+    // SAFETY: By `Params`'s invariants.
+    unsafe { Gate::new(list(params.gate, params.gate_count)) }
+}
+
+/// The author's callback that is to run before an object is patched.
+///
+/// # Safety
+///
+/// `params` must uphold its invariants.
+pub(crate) unsafe fn author_pre_patch(params: &Params, object: Name) -> Option<NonNull<c_void>> {
+    // SAFETY: By `Params`'s invariants.
+    let callbacks = unsafe { Callbacks::new(list(params.callbacks, params.callback_count)) };
+    // `build` has seen that the table is right.
+    callbacks.of(object).ok()?.pre_patch
+}
+
 /// The records of a table; none if there is no table.
 ///
 /// # Safety
@@ -139,14 +170,16 @@ unsafe fn list<'a, T>(first: *const T, count: usize) -> &'a [T] {
 }
 
 /// What is being filled.
-struct Storage {
+struct Storage<'a> {
     functions: Slots<KlpFunc>,
     objects: Slots<KlpObject>,
+    /// If there is a gate: what it knows, and the callback that asks it.
+    gate: Option<(Gate<'a>, Option<NonNull<c_void>>)>,
     /// Number of objects so far.
     count: usize,
 }
 
-impl Storage {
+impl Storage<'_> {
     /// Appends one object with its list of functions, which may be empty but must be there: the kernel
     /// takes an object without one for a mistake.
     fn push(
@@ -156,7 +189,13 @@ impl Storage {
         callbacks: Callbacks<'_>,
     ) -> Result<(), Malformed> {
         let name = table::klp_name(object).map_or(ptr::null(), |name| name.as_ptr());
-        let callbacks = callbacks.of(object)?;
+        let mut callbacks = callbacks.of(object)?;
+        if let (Some((gate, check)), false) = (self.gate, name.is_null()) {
+            if !gate.knows(object) || check.is_none() {
+                return Err(Malformed::Gate);
+            }
+            callbacks.pre_patch = check;
+        }
         let funcs = self.functions.position();
         self.objects.push(KlpObject { name, funcs, callbacks }).ok_or(Malformed::Storage)?;
         for function in functions {

@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 use crate::name::Name;
 
 /// The name by which a record says "the kernel itself".
-const VMLINUX: &core::ffi::CStr = c"vmlinux";
+pub(crate) const VMLINUX: &core::ffi::CStr = c"vmlinux";
 
 /// A record as it lies in the section: 32 bytes, aligned to 8.
 #[repr(C)]

@@ -6,6 +6,8 @@
 // A test may panic; the core may not.
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod gate;
+
 use std::cell::Cell;
 use std::ffi::c_char;
 use std::ffi::c_int;
@@ -13,11 +15,13 @@ use std::ffi::c_ulong;
 use std::ffi::c_void;
 use std::ffi::CStr;
 use std::ptr;
+use std::ptr::NonNull;
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
 use crate::callbacks::CallbackRecord;
+use crate::gate::GateRecord;
 use crate::kpatch_core_load;
 use crate::table::Record;
 use crate::Params;
@@ -30,11 +34,23 @@ const PATCH_WORDS: usize = 200 / 8;
 
 const EBUSY: c_int = -16;
 
+/// Where the glue's callback would be.
+const CHECK_MODULE: u64 = 0x2000;
+
 std::thread_local! {
     static ENABLE_RETURNS: Cell<c_int> = const { Cell::new(0) };
     static ENABLED: Cell<u32> = const { Cell::new(0) };
     static PINNED: Cell<u32> = const { Cell::new(0) };
     static LOGGED: Cell<Option<(String, c_int)>> = const { Cell::new(None) };
+    static OTHER_BUILD: Cell<Option<OtherBuild>> = const { Cell::new(None) };
+}
+
+/// What was logged of an object that is not the one that the patch was built for.
+#[derive(Debug, PartialEq, Eq)]
+struct OtherBuild {
+    object: String,
+    built_for: Vec<u8>,
+    found: Vec<u8>,
 }
 
 #[no_mangle]
@@ -56,10 +72,33 @@ extern "C" fn kpatch_glue_log_failure(text: *const c_char, error: c_int) {
     LOGGED.set(Some((text.to_str().unwrap().into(), error)));
 }
 
+#[no_mangle]
+extern "C" fn kpatch_glue_log_other_build(
+    object: *const c_char,
+    built_for: *const u8,
+    built_for_size: usize,
+    found: *const u8,
+    found_size: usize,
+) {
+    // SAFETY: The core hands over a name, and as many bytes as it says.
+    let (object, built_for, found) = unsafe {
+        (
+            CStr::from_ptr(object),
+            std::slice::from_raw_parts(built_for, built_for_size),
+            std::slice::from_raw_parts(found, found_size),
+        )
+    };
+    let object = object.to_str().unwrap().into();
+    let (built_for, found) = (built_for.into(), found.into());
+    OTHER_BUILD.set(Some(OtherBuild { object, built_for, found }));
+}
+
 /// A table and zeroed storage of the size that the build would give it.
 struct Module {
     records: Vec<Record>,
     callbacks: Vec<CallbackRecord>,
+    gate: Vec<GateRecord>,
+    check_module: *mut c_void,
     patch: Vec<u64>,
     objects: Vec<u64>,
     functions: Vec<u64>,
@@ -76,6 +115,8 @@ impl Module {
             functions: vec![0; FUNC_WORDS * (records.len() + object_count)],
             records,
             callbacks: Vec::new(),
+            gate: Vec::new(),
+            check_module: CHECK_MODULE as *mut c_void,
             object_count,
             replace: false,
             pin: false,
@@ -83,12 +124,20 @@ impl Module {
     }
 
     fn load(&mut self) -> c_int {
-        let params = Params {
+        let params = self.params();
+        // SAFETY: The storage is zeroed, of these sizes, and ours.
+        unsafe { kpatch_core_load(&params) }
+    }
+
+    fn params(&mut self) -> Params {
+        Params {
             module: 0x1000 as *mut c_void,
             records: self.records.as_ptr(),
             record_count: self.records.len(),
             callbacks: self.callbacks.as_ptr(),
             callback_count: self.callbacks.len(),
+            gate: self.gate.as_ptr(),
+            gate_count: self.gate.len(),
             object_count: self.object_count,
             patch: self.patch.as_mut_ptr().cast(),
             objects: self.objects.as_mut_ptr().cast(),
@@ -97,11 +146,10 @@ impl Module {
             functions: self.functions.as_mut_ptr().cast(),
             function_slots: self.functions.len() / FUNC_WORDS,
             function_size: FUNC_WORDS * 8,
+            check_module: NonNull::new(self.check_module),
             replace: self.replace,
             pin: self.pin,
-        };
-        // SAFETY: The storage is zeroed, of these sizes, and ours.
-        unsafe { kpatch_core_load(&params) }
+        }
     }
 
     /// Name of object `index`; `None` for the kernel itself.

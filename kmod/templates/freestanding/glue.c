@@ -12,8 +12,12 @@
 #include <linux/printk.h>
 #include <linux/stddef.h>
 #include <linux/types.h>
+#include <linux/version.h>
 
-/* Generated: KPATCH_NR_FUNCS, KPATCH_NR_CALLBACKS, KPATCH_NR_OBJECTS, KPATCH_REPLACE, KPATCH_PIN. */
+/*
+ * Generated: KPATCH_NR_FUNCS, KPATCH_NR_CALLBACKS, KPATCH_NR_GATE, KPATCH_NR_OBJECTS, KPATCH_REPLACE,
+ * KPATCH_PIN, KPATCH_BUILT_FOR.
+ */
 #include "counts.h"
 
 /* The first fields of these are written by the core (layout.rs). */
@@ -47,6 +51,8 @@ struct kpatch_params {
 	size_t record_count;
 	const void *callbacks;
 	size_t callback_count;
+	const void *gate;
+	size_t gate_count;
 	size_t object_count;
 	struct klp_patch *patch;
 	struct klp_object *objects;
@@ -55,20 +61,28 @@ struct kpatch_params {
 	struct klp_func *functions;
 	size_t function_slots;
 	size_t function_size;
+	int (*check_module)(struct klp_object *object);
 	bool replace;
 	bool pin;
 };
 static_assert(offsetof(struct kpatch_params, records) == 8);
 static_assert(offsetof(struct kpatch_params, callbacks) == 24);
-static_assert(offsetof(struct kpatch_params, patch) == 48);
-static_assert(offsetof(struct kpatch_params, functions) == 80);
-static_assert(offsetof(struct kpatch_params, replace) == 104);
-static_assert(offsetof(struct kpatch_params, pin) == 105);
-static_assert(sizeof(struct kpatch_params) == 112);
+static_assert(offsetof(struct kpatch_params, gate) == 40);
+static_assert(offsetof(struct kpatch_params, patch) == 64);
+static_assert(offsetof(struct kpatch_params, functions) == 96);
+static_assert(offsetof(struct kpatch_params, check_module) == 120);
+static_assert(offsetof(struct kpatch_params, replace) == 128);
+static_assert(offsetof(struct kpatch_params, pin) == 129);
+static_assert(sizeof(struct kpatch_params) == 136);
 
 int kpatch_core_load(const struct kpatch_params *params);
+int kpatch_core_check_module(const struct kpatch_params *params, const char *object,
+			     const void *memory, size_t size);
+void *kpatch_core_author_pre_patch(const struct kpatch_params *params, const char *object);
 void kpatch_glue_pin(void);
 void kpatch_glue_log_failure(const char *text, int error);
+void kpatch_glue_log_other_build(const char *object, const u8 *built_for, size_t built_for_size,
+				 const u8 *found, size_t found_size);
 
 /*
  * This object is the first of the link: its empty part of a section is where the records of the diff
@@ -91,6 +105,13 @@ KPATCH_TABLE(".kpatch.callbacks", kpatch_callbacks);
 #else
 #define kpatch_callbacks NULL
 #endif
+#if KPATCH_NR_GATE
+KPATCH_TABLE(".kpatch.gate", kpatch_gate);
+static int kpatch_check_module(struct klp_object *object);
+#else
+#define kpatch_gate NULL
+#define kpatch_check_module NULL
+#endif
 
 /* One element more for the end of each list. Zeroed, and the kernel's until the module is gone. */
 static struct klp_func kpatch_functions[KPATCH_NR_FUNCS + KPATCH_NR_OBJECTS];
@@ -103,6 +124,8 @@ static const struct kpatch_params kpatch_params = {
 	.record_count = KPATCH_NR_FUNCS,
 	.callbacks = kpatch_callbacks,
 	.callback_count = KPATCH_NR_CALLBACKS,
+	.gate = kpatch_gate,
+	.gate_count = KPATCH_NR_GATE,
 	.object_count = KPATCH_NR_OBJECTS,
 	.patch = &kpatch_patch,
 	.objects = kpatch_objects,
@@ -111,6 +134,7 @@ static const struct kpatch_params kpatch_params = {
 	.functions = kpatch_functions,
 	.function_slots = ARRAY_SIZE(kpatch_functions),
 	.function_size = sizeof(struct klp_func),
+	.check_module = kpatch_check_module,
 	.replace = KPATCH_REPLACE,
 	.pin = KPATCH_PIN,
 };
@@ -124,6 +148,46 @@ void kpatch_glue_log_failure(const char *text, int error)
 {
 	pr_err("%s (error %d)\n", text, error);
 }
+
+/* The kernel prints up to 64 bytes this way. */
+void kpatch_glue_log_other_build(const char *object, const u8 *built_for, size_t built_for_size,
+				 const u8 *found, size_t found_size)
+{
+	if (found_size)
+		pr_err("built for %s with build-id %*phN, this one has %*phN\n", object,
+		       (int)built_for_size, built_for, (int)found_size, found);
+	else
+		pr_err("built for %s with build-id %*phN, this one has none\n", object,
+		       (int)built_for_size, built_for);
+}
+
+#if KPATCH_NR_GATE
+/*
+ * The pre_patch callback of every module. The core has the author's, but the call is here: the
+ * compiler makes it as the kernel's configuration wants indirect calls. object->mod is there, for the
+ * kernel patches loaded modules only (klp_find_object_module(), klp_module_coming()).
+ */
+static int kpatch_check_module(struct klp_object *object)
+{
+	int (*pre_patch)(struct klp_object *object);
+	const void *rodata;
+	size_t size;
+	int error;
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	rodata = object->mod->mem[MOD_RODATA].base;
+	size = object->mod->mem[MOD_RODATA].size;
+#else
+	rodata = object->mod->core_layout.base + object->mod->core_layout.text_size;
+	size = object->mod->core_layout.ro_size - object->mod->core_layout.text_size;
+#endif
+	error = kpatch_core_check_module(&kpatch_params, object->name, rodata, size);
+	if (error)
+		return error;
+	pre_patch = kpatch_core_author_pre_patch(&kpatch_params, object->name);
+	return pre_patch ? pre_patch(object) : 0;
+}
+#endif
 
 static int __init kpatch_init(void)
 {
@@ -140,3 +204,5 @@ module_exit(kpatch_exit);
 MODULE_DESCRIPTION("Livepatch built by kpatch-build");
 MODULE_LICENSE("GPL");
 MODULE_INFO(livepatch, "Y");
+/* MODULE_INFO(kpatch_built_for, "OBJECT:BUILD-ID"); for each object, or that nothing is checked. */
+KPATCH_BUILT_FOR

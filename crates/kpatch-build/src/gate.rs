@@ -1,0 +1,162 @@
+//! The build-id gate: by what the kernel and the patched modules are known, so that the patch is enabled
+//! on no others. Two kernels of one release differ when one was rebuilt: their versions agree, their
+//! addresses and their code need not. Bias: what cannot be checked on the running kernel is refused now,
+//! and a kernel that would be taken for another one, too.
+
+use std::collections::BTreeMap;
+
+use kpatch_elf::livepatch::BUILD_ID_MAX;
+use kpatch_elf::livepatch::LivepatchSymbol;
+use kpatch_elf::livepatch::NOTES;
+use kpatch_elf::livepatch::VMLINUX;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+use patch_module::Gate;
+use shipped_kernel::Found;
+use shipped_kernel::Image;
+use shipped_kernel::Kallsyms;
+use shipped_kernel::symbols;
+
+use crate::diff::DiffObject;
+
+/// By what a kernel is known when it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    build_id: Vec<u8>,
+    /// Where its notes begin and end.
+    notes: [LivepatchSymbol; 2],
+}
+
+/// By what the kernel of `image` is known: its build-id, which must be found where its symbols say that
+/// its notes are, as the patch will look there.
+///
+/// # Errors
+/// [`Code::NoBuildId`] when it has none, or the notes cannot be found.
+pub fn identify(image: &Image, kallsyms: &Kallsyms) -> Result<Identity, Refusal> {
+    let build_id = checked(&image.name, "the image", image.build_id.as_deref())?;
+    let refuse = |message: String| Err(refusal(&image.name, message));
+    let mut ends = [0; 2];
+    for (name, end) in NOTES.iter().zip(&mut ends) {
+        match (symbols::find_in_kernel(kallsyms, name), kallsyms.positions(name)) {
+            (Found::Unique, [index]) => *end = kallsyms.get(*index).map_or(0, |s| s.address),
+            (Found::Many(count), _) => {
+                return refuse(format!("the kernel has {count} symbols named `{name}`"));
+            }
+            _ => return refuse(format!("the kernel has no symbol `{name}`")),
+        }
+    }
+    if image.build_id_between(ends[0], ends[1]).as_deref() != Some(build_id) {
+        let [start, end] = NOTES;
+        return refuse(format!("the build-id is not between `{start}` and `{end}`"));
+    }
+    let notes = NOTES.map(|name| LivepatchSymbol {
+        object: VMLINUX.to_owned(),
+        name: name.to_owned(),
+        position: 0,
+    });
+    Ok(Identity { build_id: build_id.to_vec(), notes })
+}
+
+/// The gate of a patch for the kernel `identity` that consists of `objects`.
+///
+/// # Errors
+/// [`Code::NoBuildId`] for each module that has none.
+pub fn gate(identity: &Identity, objects: &[DiffObject]) -> Result<Gate, Refusals> {
+    let modules: BTreeMap<&str, Option<&[u8]>> = objects
+        .iter()
+        .filter(|object| object.patches != VMLINUX)
+        .map(|object| (object.patches.as_str(), object.build_id.as_deref()))
+        .collect();
+    let mut refusals = Vec::new();
+    let mut known = Vec::new();
+    for (name, build_id) in modules {
+        match checked(name, "the module", build_id) {
+            Ok(build_id) => known.push((name.to_owned(), build_id.to_vec())),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    let Identity { build_id, notes } = identity.clone();
+    Refusals::none_or(refusals, Gate { kernel: build_id, notes, modules: known })
+}
+
+/// A build-id that the gate can hold.
+fn checked<'a>(name: &str, what: &str, build_id: Option<&'a [u8]>) -> Result<&'a [u8], Refusal> {
+    match build_id.map(<[u8]>::len) {
+        None | Some(0) => Err(refusal(name, format!("{what} has no build-id"))),
+        Some(length) if length > BUILD_ID_MAX => {
+            let message =
+                format!("{what} has a build-id of {length} bytes, more than {BUILD_ID_MAX}");
+            Err(refusal(name, message))
+        }
+        Some(_) => Ok(build_id.unwrap_or_default()),
+    }
+}
+
+fn refusal(name: &str, message: String) -> Refusal {
+    let hint = "only with a build-id can the patch tell what it was built for from what it must not be \
+                enabled on; `--no-build-id-check` builds it without";
+    Refusal::new(Code::NoBuildId, Place::object(name), message, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn identity() -> Identity {
+        let symbol = |name: &str| LivepatchSymbol {
+            object: VMLINUX.to_owned(),
+            name: name.to_owned(),
+            position: 0,
+        };
+        Identity { build_id: vec![1; 20], notes: NOTES.map(symbol) }
+    }
+
+    fn object(patches: &str, build_id: Option<&[u8]>) -> DiffObject {
+        DiffObject {
+            name: format!("{patches}.o"),
+            patches: patches.to_owned(),
+            build_id: build_id.map(<[u8]>::to_vec),
+            path: PathBuf::new(),
+            changed: Vec::new(),
+            new: Vec::new(),
+            outliving: Vec::new(),
+            callbacks: 0,
+            notices: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_module_is_known_once_and_the_kernel_always() {
+        let objects = [
+            object("ext4", Some(&[2; 20])),
+            object("ext4", Some(&[2; 20])),
+            object("dm", Some(&[3])),
+        ];
+        let gate = gate(&identity(), &objects).unwrap();
+        assert_eq!(gate.kernel, [1; 20]);
+        assert_eq!(gate.modules, [("dm".into(), vec![3]), ("ext4".into(), vec![2; 20])]);
+        let of_kernel = super::gate(&identity(), &[object(VMLINUX, None)]).unwrap();
+        assert_eq!(of_kernel.modules, []);
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_refused() {
+        let objects =
+            [object("ext4", None), object("dm", Some(&[4; 33])), object("loop", Some(&[2; 20]))];
+        let Refusals(all) = gate(&identity(), &objects).unwrap_err();
+        let all: Vec<_> = all.iter().map(|refusal| (refusal.code, refusal.to_string())).collect();
+        assert_eq!(all.len(), 2);
+        assert!(all.iter().all(|(code, text)| {
+            *code == Code::NoBuildId && text.contains("--no-build-id-check")
+        }));
+        assert!(all[0].1.contains("33 bytes") && all[0].1.contains("`dm`"), "{}", all[0].1);
+        assert!(
+            all[1].1.contains("has no build-id") && all[1].1.contains("`ext4`"),
+            "{}",
+            all[1].1
+        );
+    }
+}
