@@ -18,6 +18,8 @@ pub struct Build {
     pub flags: Vec<String>,
     /// The patches, in order.
     pub patches: Vec<PathBuf>,
+    /// A change to the target or the environment, by name: see `setup.rs` of the tests.
+    pub setup: Option<String>,
 }
 
 /// A CPU model to boot on, with what the kernel makes of it.
@@ -100,8 +102,6 @@ pub struct ToolCase {
     pub says: Vec<String>,
     /// What it must not contain.
     pub silent: Vec<String>,
-    /// A change to the target or the environment, by name: see `setup.rs` of the tests.
-    pub setup: Option<String>,
     /// Sections that the finished module must have.
     pub sections: Vec<String>,
 }
@@ -130,6 +130,10 @@ fn case(folder: &Path) -> Result<Case> {
     }
     if builds.is_empty() {
         builds.push(build(folder, "main", "fix.patch"));
+    }
+    for (key, value) in conf.take_prefixed("setup.") {
+        let build = builds.iter_mut().find(|build| build.name == key);
+        build.with_context(|| format!("a set-up for no build: `{key}`"))?.setup = Some(value);
     }
     let cpus = match conf.words("cpus") {
         words if words.is_empty() => vec![Cpu::Max],
@@ -167,12 +171,11 @@ fn tool_case(folder: &Path) -> Result<ToolCase> {
     let case = ToolCase {
         name: name(folder),
         title: conf.one("title")?.context("no title")?,
-        build: build(folder, "main", &patches),
+        build: Build { setup: conf.one("setup")?, ..build(folder, "main", &patches) },
         exit: exit.parse().with_context(|| format!("exit code `{exit}`"))?,
         code: conf.one("code")?,
         says: conf.all("says"),
         silent: conf.all("silent"),
-        setup: conf.one("setup")?,
         sections: conf.words("sections"),
     };
     conf.done()?;
@@ -188,6 +191,7 @@ fn build(folder: &Path, name: &str, value: &str) -> Build {
         name: name.to_owned(),
         flags: flags.into_iter().map(str::to_owned).collect(),
         patches: patches.into_iter().map(|file| folder.join(file)).collect(),
+        setup: None,
     }
 }
 
@@ -298,11 +302,14 @@ mod tests {
 
     #[test]
     fn reads_builds_with_flags_and_defaults() {
-        let dir = folder("title = t\nbuild.one = -R 1.patch\ncpus = max epyc\nwarns = a\nwarns=b");
+        let dir = folder(
+            "title = t\nbuild.one = -R 1.patch\nsetup.one = release x\ncpus = max epyc\nwarns = a\nwarns=b",
+        );
         let case = case(dir.path()).unwrap();
         assert_eq!(case.builds[0].name, "one");
         assert_eq!(case.builds[0].flags, ["-R"]);
         assert_eq!(case.builds[0].patches, [dir.path().join("1.patch")]);
+        assert_eq!(case.builds[0].setup.as_deref(), Some("release x"));
         assert_eq!(case.cpus, [Cpu::Max, Cpu::Epyc]);
         assert_eq!(case.warns, ["a", "b"]);
         assert_eq!(case.steps, ["before", "loaded", "disabled", "unloaded"]);
@@ -312,6 +319,8 @@ mod tests {
     fn a_misspelt_key_or_a_missing_patch_is_an_error() {
         let dir = folder("title = t\nbuild.one = 1.patch\nwarn = a");
         assert!(case(dir.path()).unwrap_err().to_string().contains("unknown key `warn`"));
+        let dir = folder("title = t\nbuild.one = 1.patch\nsetup.two = release x");
+        assert!(case(dir.path()).unwrap_err().to_string().contains("no build: `two`"));
         let dir = folder("title = t\nbuild.one = 2.patch");
         assert!(case(dir.path()).unwrap_err().to_string().contains("2.patch"));
     }

@@ -1,5 +1,5 @@
-//! Spoils a finished module in one place, for the negative controls: a harness that accepts such a
-//! module proves nothing.
+//! Changes a finished module, or a kernel, in one place: for the negative controls (a harness that accepts
+//! such a module proves nothing), and for targets that are not what runs.
 
 use anyhow::Context;
 use anyhow::Result;
@@ -86,4 +86,42 @@ pub fn unpinned(module: &[u8]) -> Result<Vec<u8>> {
         return Ok(bytes);
     }
     anyhow::bail!("there is no symbol `kpatch_params`")
+}
+
+/// A copy of `elf`, a kernel or a module, with a build-id that is no other's: every byte is [`ANOTHER`]. Each
+/// version of a kernel or a module has one of its own, so this is what another build looks like.
+///
+/// # Errors
+/// When the note with the build-id `id` is not there exactly once.
+pub fn another_build_id(elf: &[u8], id: &[u8]) -> Result<Vec<u8>> {
+    let at = build_id_note(elf, id)?;
+    let mut bytes = elf.to_vec();
+    bytes[at + NOTE_HEADER.len()..][..id.len()].fill(ANOTHER);
+    Ok(bytes)
+}
+
+/// A copy of `elf` whose note with the build-id `id` is of a type that nobody knows.
+///
+/// # Errors
+/// As [`another_build_id`].
+pub fn no_build_id(elf: &[u8], id: &[u8]) -> Result<Vec<u8>> {
+    let at = build_id_note(elf, id)?;
+    let mut bytes = elf.to_vec();
+    bytes[at + 8] = 99;
+    Ok(bytes)
+}
+
+/// What [`another_build_id`] consists of.
+pub const ANOTHER: u8 = 0xab;
+
+/// Sizes of name and content, type, and name of a note with a build-id of 20 bytes.
+const NOTE_HEADER: [u8; 16] = *b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+
+fn build_id_note(elf: &[u8], id: &[u8]) -> Result<usize> {
+    anyhow::ensure!(id.len() == 20, "a build-id of {} bytes", id.len());
+    let note = [&NOTE_HEADER, id].concat();
+    let mut places = elf.windows(note.len()).enumerate().filter(|(_, bytes)| *bytes == note);
+    let (first, second) = (places.next(), places.next());
+    anyhow::ensure!(second.is_none(), "the build-id is there more than once");
+    first.map(|(at, _)| at).context("the build-id is not there")
 }

@@ -189,8 +189,12 @@ fn build_change(
     file: &Path,
 ) -> Result<Option<Built>> {
     let target = Target { kernel: kernel.clone(), ..suite.target()?.clone() };
-    let build =
-        Build { name: "main".to_owned(), flags: Vec::new(), patches: vec![file.to_owned()] };
+    let build = Build {
+        name: "main".to_owned(),
+        flags: Vec::new(),
+        patches: vec![file.to_owned()],
+        setup: None,
+    };
     // The kernel takes 55 characters.
     let module: String = format!("fix_{name}").chars().take(50).collect();
     let ran = build::run(&target, &build, &module, &suite.folder(&format!("fixes/{name}"))?)?;

@@ -11,9 +11,22 @@ use std::process::Command;
 use anyhow::Context;
 use anyhow::Result;
 use integration::build::Target;
+use integration::case::Build;
+use integration::mutate;
+use shipped_kernel::Image;
+use shipped_kernel::Module;
+use shipped_kernel::modules;
+
+/// `target` as `build` wants it.
+pub(crate) fn for_build(build: &Build, target: &Target, dir: &Path) -> Result<Target> {
+    match &build.setup {
+        Some(setup) => apply(setup, target, dir),
+        None => Ok(target.clone()),
+    }
+}
 
 /// `target` as the set-up called `setup` leaves it; what it needs is made in `dir`.
-pub(crate) fn apply(setup: &str, target: &Target, dir: &Path) -> Result<Target> {
+fn apply(setup: &str, target: &Target, dir: &Path) -> Result<Target> {
     let mut target = target.clone();
     let (name, argument) = setup.split_once(' ').unwrap_or((setup, ""));
     match name {
@@ -60,9 +73,36 @@ pub(crate) fn apply(setup: &str, target: &Target, dir: &Path) -> Result<Target> 
         "no-pahole" => {
             target.path = Some(path_without(dir, &["pahole"])?);
         }
+        "image-build-id" | "image-without-build-id" => {
+            let image = Image::open(&target.kernel.image)?;
+            let id = image.build_id.context("the image has no build-id")?;
+            let file = dir.join("vmlinux");
+            fs::write(&file, with_build_id(name, &image.elf, &id)?)?;
+            target.kernel.image = file;
+        }
+        "module-build-id" | "module-without-build-id" => {
+            let modules = link_copy(&target.kernel.modules, &dir.join("modules"))?;
+            let link = modules::find_module(&modules, argument)?;
+            let module = Module::read(&link)?;
+            let id = module.build_id.context("the module has no build-id")?;
+            fs::remove_file(&link)?;
+            let file = link.with_file_name(format!("{argument}.ko"));
+            fs::write(file, with_build_id(name, &module.elf, &id)?)?;
+            target.kernel.modules = modules;
+        }
         _ => anyhow::bail!("no set-up is called `{setup}`"),
     }
     Ok(target)
+}
+
+/// A copy of an ELF file as another CONFIG_BUILD_SALT, or another compile, could leave it; or as a linker
+/// without `--build-id` would.
+fn with_build_id(setup: &str, elf: &[u8], id: &[u8]) -> Result<Vec<u8>> {
+    if setup.contains("without") {
+        mutate::no_build_id(elf, id)
+    } else {
+        mutate::another_build_id(elf, id)
+    }
 }
 
 /// A copy of the tree `from` whose directories are real and whose files are links.

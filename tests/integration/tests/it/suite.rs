@@ -20,6 +20,8 @@ use integration::qemu;
 use integration::qemu::Accel;
 use libtest_mimic::Failed;
 
+use crate::setup;
+
 /// A result that is made once, whoever asks first; the others wait.
 type Once<T> = Arc<OnceLock<Result<T, String>>>;
 
@@ -128,7 +130,10 @@ impl Suite {
             let name = format!("kt_{case}_{}", build.name).replace('-', "_");
             let ran = self
                 .target()
-                .and_then(|target| build::run(target, build, &name, &self.folder(&key)?))
+                .and_then(|target| {
+                    let dir = self.folder(&key)?;
+                    build::run(&setup::for_build(build, target, &dir)?, build, &name, &dir)
+                })
                 .map_err(|error| format!("{error:#}"));
             if let Ok(ran) = &ran {
                 eprintln!("    built {key}: exit code {:?}, {:.1} s", ran.code, ran.seconds);

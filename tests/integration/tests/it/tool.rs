@@ -38,10 +38,7 @@ pub(crate) fn failed(error: anyhow::Error) -> Failed {
 fn run(suite: &Suite, kind: &str, case: &ToolCase) -> Result<()> {
     let dir = suite.folder(&format!("{kind}/{}", case.name))?;
     let target = suite.target()?;
-    let target = match &case.setup {
-        Some(name) => setup::apply(name, target, &dir)?,
-        None => target.clone(),
-    };
+    let target = setup::for_build(&case.build, target, &dir)?;
     let name = format!("kt_{kind}_{}", case.name).replace('-', "_");
     let ran = build::run(&target, &case.build, &name, &dir.join("out"))?;
     check(case, &ran).with_context(|| format!("the tool said:\n{}\nand", ran.all()))

@@ -46,6 +46,7 @@ fn small() -> Build {
         name: "main".to_owned(),
         flags: Vec::new(),
         patches: vec![here().join("../../examples/cmdline.patch")],
+        setup: None,
     }
 }
 
