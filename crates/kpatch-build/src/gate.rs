@@ -36,27 +36,43 @@ pub struct Identity {
 /// [`Code::NoBuildId`] when it has none, or the notes cannot be found.
 pub fn identify(image: &Image, kallsyms: &Kallsyms) -> Result<Identity, Refusal> {
     let build_id = checked(&image.name, "the image", image.build_id.as_deref())?;
-    let refuse = |message: String| Err(refusal(&image.name, message));
+    let find = |name: &str| {
+        let index = kallsyms.positions(name).first();
+        let address = index.and_then(|index| kallsyms.get(*index)).map_or(0, |s| s.address);
+        (symbols::find_in_kernel(kallsyms, name), address)
+    };
+    let read = |start, end| image.build_id_between(start, end);
+    let notes = notes(build_id, find, read).map_err(|message| refusal(&image.name, message))?;
+    Ok(Identity { build_id: build_id.to_vec(), notes })
+}
+
+/// The symbols between which the notes are, by how many there are of a name and the first one's address, and
+/// by the build-id that is between two addresses.
+fn notes(
+    build_id: &[u8],
+    find: impl Fn(&str) -> (Found, u64),
+    read: impl Fn(u64, u64) -> Option<Vec<u8>>,
+) -> Result<[LivepatchSymbol; 2], String> {
     let mut ends = [0; 2];
     for (name, end) in NOTES.iter().zip(&mut ends) {
-        match (symbols::find_in_kernel(kallsyms, name), kallsyms.positions(name)) {
-            (Found::Unique, [index]) => *end = kallsyms.get(*index).map_or(0, |s| s.address),
+        match find(name) {
+            (Found::Unique, address) => *end = address,
+            (Found::None, _) => return Err(format!("the kernel has no symbol `{name}`")),
             (Found::Many(count), _) => {
-                return refuse(format!("the kernel has {count} symbols named `{name}`"));
+                return Err(format!("the kernel has {count} symbols named `{name}`"));
             }
-            _ => return refuse(format!("the kernel has no symbol `{name}`")),
         }
     }
-    if image.build_id_between(ends[0], ends[1]).as_deref() != Some(build_id) {
+    let [start, end] = ends;
+    if read(start, end).as_deref() != Some(build_id) {
         let [start, end] = NOTES;
-        return refuse(format!("the build-id is not between `{start}` and `{end}`"));
+        return Err(format!("the build-id is not between `{start}` and `{end}`"));
     }
-    let notes = NOTES.map(|name| LivepatchSymbol {
+    Ok(NOTES.map(|name| LivepatchSymbol {
         object: VMLINUX.to_owned(),
         name: name.to_owned(),
         position: 0,
-    });
-    Ok(Identity { build_id: build_id.to_vec(), notes })
+    }))
 }
 
 /// The gate of a patch for the kernel `identity` that consists of `objects`.
@@ -126,6 +142,24 @@ mod tests {
             callbacks: 0,
             notices: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_build_id_must_be_where_the_patch_will_look() {
+        let id = vec![1; 20];
+        let find = |name: &str| (Found::Unique, if name == "__start_notes" { 0x10 } else { 0x20 });
+        let read = |start, end| ((start, end) == (0x10, 0x20)).then(|| vec![1; 20]);
+        assert_eq!(notes(&id, find, read).unwrap(), identity().notes);
+
+        let error =
+            |find: &dyn Fn(&str) -> (Found, u64), id: &[u8]| notes(id, find, read).unwrap_err();
+        assert!(error(&find, &[2; 20]).contains("not between"), "another one is there");
+        assert!(error(&|_| (Found::Unique, 0x10), &id).contains("not between"), "none is there");
+        let none =
+            |name: &str| (if name == "__stop_notes" { Found::None } else { Found::Unique }, 0x10);
+        assert_eq!(error(&none, &id), "the kernel has no symbol `__stop_notes`");
+        let two = |_: &str| (Found::Many(2), 0x10);
+        assert_eq!(error(&two, &id), "the kernel has 2 symbols named `__start_notes`");
     }
 
     #[test]

@@ -60,6 +60,25 @@ fn reads_bytes_by_address_and_not_beyond() {
 }
 
 #[test]
+fn finds_a_build_id_among_notes_by_address() {
+    let word = |word: u32| word.to_le_bytes();
+    let note = |name: &[u8; 4], kind: u32| {
+        [&word(4), &word(4), &word(kind), name.as_slice(), &[7; 4]].concat()
+    };
+    let content = [note(b"Xen\0", 3), note(b"GNU\0", 1), note(b"GNU\0", 3), note(b"GNU\0", 3)];
+    let content = [content.concat(), BANNER.as_bytes().to_vec(), vec![b'\n', 0]].concat();
+    let image = Image::parse("vmlinux", elf_image(BASE, &content, &[0xab; 20])).unwrap();
+    let between = |start: u64, end: u64| image.build_id_between(BASE + start, BASE + end);
+    assert_eq!(between(0, 80), Some(vec![7; 4]));
+    assert_eq!(between(40, 60), Some(vec![7; 4]));
+    assert_eq!(between(0, 40), None, "notes without a build-id");
+    assert_eq!(between(0, 59), None, "a note that is cut short");
+    assert_eq!(between(60, 40), None);
+    assert_eq!(between(0, 1 << 20), None, "beyond the segment");
+    assert_eq!(between(80, 120), None, "no notes");
+}
+
+#[test]
 fn says_why_an_image_is_refused() {
     let elf = vmlinux();
     let refusal = |data: Vec<u8>| {
@@ -94,6 +113,7 @@ fn damaged_images_never_panic() {
         for data in Mutations::of(seed, 200) {
             if let Ok(image) = Image::parse("vmlinuz", data) {
                 image.bytes_at(BASE, 16);
+                image.build_id_between(BASE, BASE + 64);
             }
         }
     }
