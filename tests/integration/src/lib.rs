@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod modules;
 pub mod mutate;
 pub mod qemu;
+pub mod rebuild;
 pub mod self_diff;
 pub mod serial;
 pub mod tree;

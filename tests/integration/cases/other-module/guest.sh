@@ -1,7 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# What the set-up makes of every build-id.
-another=abababababababababababababababababababab
-
 # digits FILE: its bytes in hexadecimal.
 digits() { hexdump -ve '1/1 "%02x"' "$1"; }
 
@@ -26,8 +23,10 @@ said() {
 before() {
 	dd if=/dev/zero of=/tmp/disk bs=4096 count=64 2>/dev/null
 	stock loop
+	another=$(strings "/guest/$CASE/other.ko" | sed -n 's/^kpatch_built_for=loop://p')
 	id=$(digits /sys/module/loop/notes/.note.gnu.build-id | cut -c33-)
 	is 40 printf %s "${#id}"
+	is 40 printf %s "${#another}"
 	limit 0
 }
 

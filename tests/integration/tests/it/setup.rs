@@ -12,7 +12,9 @@ use anyhow::Context;
 use anyhow::Result;
 use integration::build::Target;
 use integration::case::Build;
+use integration::kernel;
 use integration::mutate;
+use integration::rebuild;
 use shipped_kernel::Image;
 use shipped_kernel::Module;
 use shipped_kernel::modules;
@@ -81,14 +83,21 @@ fn apply(setup: &str, target: &Target, dir: &Path) -> Result<Target> {
             target.kernel.image = file;
         }
         "module-build-id" | "module-without-build-id" => {
-            let modules = link_copy(&target.kernel.modules, &dir.join("modules"))?;
-            let link = modules::find_module(&modules, argument)?;
-            let module = Module::read(&link)?;
-            let id = module.build_id.context("the module has no build-id")?;
-            fs::remove_file(&link)?;
-            let file = link.with_file_name(format!("{argument}.ko"));
-            fs::write(file, with_build_id(name, &module.elf, &id)?)?;
-            target.kernel.modules = modules;
+            target.kernel.modules = with_module(&target, argument, dir, |module| {
+                let id = module.build_id.as_ref().context("the module has no build-id")?;
+                with_build_id(name, &module.elf, id)
+            })?;
+        }
+        // The argument is its only source file.
+        "rebuilt-module" => {
+            let cache = target.cache.clone().unwrap_or_else(kernel::cache_dir);
+            let file = rebuild::module(&target.kernel, &cache, argument, &dir.join("rebuilt"))?;
+            let name = file.file_stem().context("no module")?.to_string_lossy();
+            target.kernel.modules = with_module(&target, &name, dir, |module| {
+                let rebuilt = Module::read(&file)?;
+                anyhow::ensure!(rebuilt.build_id != module.build_id, "it is the stock module");
+                Ok(rebuilt.elf)
+            })?;
         }
         _ => anyhow::bail!("no set-up is called `{setup}`"),
     }
@@ -103,6 +112,21 @@ fn with_build_id(setup: &str, elf: &[u8], id: &[u8]) -> Result<Vec<u8>> {
     } else {
         mutate::another_build_id(elf, id)
     }
+}
+
+/// A copy of the target's modules in which another file is module `name`.
+fn with_module(
+    target: &Target,
+    name: &str,
+    dir: &Path,
+    change: impl Fn(&Module) -> Result<Vec<u8>>,
+) -> Result<PathBuf> {
+    let copy = link_copy(&target.kernel.modules, &dir.join("modules"))?;
+    let link = modules::find_module(&copy, name)?;
+    let changed = change(&Module::read(&link)?)?;
+    fs::remove_file(&link)?;
+    fs::write(link.with_file_name(format!("{name}.ko")), changed)?;
+    Ok(copy)
 }
 
 /// A copy of the tree `from` whose directories are real and whose files are links.
