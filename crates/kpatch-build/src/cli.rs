@@ -267,6 +267,7 @@ mod tests {
         let cli = parse(&["-s", "linux", "-R", "-j3", "b.patch", "a.patch"]).unwrap();
         assert_eq!(cli.patches, [PathBuf::from("b.patch"), PathBuf::from("a.patch")]);
         assert!(cli.no_replace && cli.jobs() == 3);
+        assert!(!cli.no_build_id_check, "build-ids are checked unless the user insists");
         assert_eq!(cli.module_name().unwrap(), "livepatch-b");
     }
 

@@ -3,8 +3,8 @@
 //!
 //! Phases, one file each: `toolchain` finds a rustc with the sources of its `core`,
 //! `core_library` compiles that `core` for the kernel (once, cached), `core_object` compiles the
-//! in-kernel core and proves that it needs nothing else, `kbuild` links the module with the
-//! kernel's own makefiles, `intermediate` checks the result.
+//! in-kernel core and proves that it needs nothing else, `gate` writes down what the patch is for,
+//! `kbuild` links the module with the kernel's own makefiles, `intermediate` checks the result.
 //!
 //! This is the freestanding way: it serves kernels with and without Rust support, because
 //! distributions ship no Rust metadata.
