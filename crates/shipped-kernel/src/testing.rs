@@ -105,6 +105,7 @@ pub fn elf_image(base: u64, content: &[u8], build_id: &[u8]) -> Vec<u8> {
 }
 
 /// The same file as the linker leaves it: with a symbol table.
+#[cfg(test)]
 pub(crate) fn with_symbol_table(mut elf: Vec<u8>, symbols: &[(&str, u64)]) -> Vec<u8> {
     let (mut strings, mut table) = (b"\0.symtab\0.strtab\0".to_vec(), vec![0; 24]);
     for (name, address) in symbols {
