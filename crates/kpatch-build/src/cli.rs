@@ -1,6 +1,8 @@
 //! The command line. Every option that names a part of the target kernel has the place where a
 //! distribution puts that part as its default.
 
+mod settings;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +12,9 @@ use clap::Parser;
 use clap::Subcommand;
 
 use crate::image_report::ImageArguments;
+use crate::match_report::MatchArguments;
+
+pub use settings::Settings;
 
 /// What the command line asks for.
 #[derive(Debug, Clone)]
@@ -25,6 +30,8 @@ pub enum CommandLine {
 pub enum Command {
     /// Say what is in a kernel's image or in a module
     Image(ImageArguments),
+    /// Say whether source files compile to what a kernel runs
+    Match(Box<MatchArguments>),
 }
 
 impl CommandLine {
@@ -68,30 +75,9 @@ pub struct Cli {
     #[arg(required = true, value_name = "PATCH")]
     pub patches: Vec<PathBuf>,
 
-    /// Kernel source of exactly the kernel's version; may be read-only, configured or not
-    #[arg(short, long, value_name = "DIR")]
-    pub source: PathBuf,
-
-    /// Release of the kernel to patch, as `uname -r` prints it [default: the running kernel's]
-    #[arg(short, long, value_name = "RELEASE")]
-    pub kernel: Option<String>,
-
-    /// The kernel's headers: a directory with `.config` and `Module.symvers`
-    /// [default: /usr/src/linux-headers-RELEASE]
-    #[arg(long, value_name = "DIR")]
-    pub headers: Option<PathBuf>,
-
-    /// The kernel's image [default: /boot/vmlinuz-RELEASE]
-    #[arg(long, value_name = "FILE")]
-    pub image: Option<PathBuf>,
-
-    /// The kernel's modules [default: /lib/modules/RELEASE]
-    #[arg(long, value_name = "DIR")]
-    pub modules: Option<PathBuf>,
-
-    /// The kernel's configuration [default: `.config` of the headers]
-    #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// The kernel, and how the run is made
+    #[command(flatten)]
+    pub settings: Settings,
 
     /// Name of the module, and of the patch in /sys/kernel/livepatch
     /// [default: livepatch-NAME-OF-THE-FIRST-PATCH]
@@ -102,10 +88,6 @@ pub struct Cli {
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
 
-    /// How many compilers run at once [default: the number of processors]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: Option<u16>,
-
     /// Stack the patch upon those that are loaded, instead of replacing them all
     #[arg(short = 'R', long)]
     pub no_replace: bool,
@@ -114,14 +96,6 @@ pub struct Cli {
     /// that have none, and at your own risk elsewhere
     #[arg(long)]
     pub no_build_id_check: bool,
-
-    /// Directory for objects and logs of this run [default: a new one in the cache]
-    #[arg(long, value_name = "DIR")]
-    pub work_dir: Option<PathBuf>,
-
-    /// Keep the work directory also when all went well
-    #[arg(long)]
-    pub keep: bool,
 
     /// Say why each changed function is that: the first difference, both sides disassembled around it,
     /// and where it is in the source
@@ -132,14 +106,6 @@ pub struct Cli {
     /// explanations and refusals
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     pub format: Format,
-
-    /// Say more about what is done
-    #[arg(short, long)]
-    pub verbose: bool,
-
-    /// Where prepared kernels and objects are kept between runs [default: ~/.cache/kpatch]
-    #[arg(long, value_name = "DIR", env = "KPATCH_CACHE")]
-    pub cache: Option<PathBuf>,
 }
 
 /// How the answer is given.
@@ -163,12 +129,6 @@ Example:
   kpatch-build -s linux-source-6.12 -k 6.12.117+deb12-cloud-amd64 fix.patch";
 
 impl Cli {
-    /// How many compilers may run at once.
-    pub fn jobs(&self) -> usize {
-        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.jobs.map_or_else(processors, usize::from)
-    }
-
     /// The name of the module: as given, or made from the first patch's file name.
     ///
     /// # Errors
@@ -182,20 +142,6 @@ impl Cli {
         let stem: String = stem.unwrap_or_default().chars().map(fit).collect();
         let name = format!("livepatch-{}", stem.trim_matches('-'));
         module_name(&name).map_err(|error| format!("{error}; name it with `-n`"))
-    }
-
-    /// The cache directory.
-    ///
-    /// # Errors
-    /// When none is given and there is no home directory to put it in.
-    pub fn cache(&self) -> Result<PathBuf, String> {
-        if let Some(cache) = &self.cache {
-            return Ok(cache.clone());
-        }
-        let base = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty());
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        let base = base.map(PathBuf::from).or_else(home);
-        base.map(|base| base.join("kpatch")).ok_or_else(|| "no $HOME: name a --cache".to_owned())
     }
 }
 
@@ -266,7 +212,7 @@ mod tests {
     fn takes_several_patches_in_order() {
         let cli = parse(&["-s", "linux", "-R", "-j3", "b.patch", "a.patch"]).unwrap();
         assert_eq!(cli.patches, [PathBuf::from("b.patch"), PathBuf::from("a.patch")]);
-        assert!(cli.no_replace && cli.jobs() == 3);
+        assert!(cli.no_replace && cli.settings.jobs() == 3);
         assert!(!cli.no_build_id_check, "build-ids are checked unless the user insists");
         assert_eq!(cli.module_name().unwrap(), "livepatch-b");
     }

@@ -168,7 +168,12 @@ fn prove<'a>(
     modules: &Modules,
 ) -> Result<BTreeMap<&'a Unit, Proof>> {
     let proofs = touched.par_iter().map(|loaded| {
-        let proof = run_pre::prove(loaded.pair, &loaded.original, target, modules)?;
+        let proof = run_pre::prove(
+            &loaded.pair.unit,
+            (&loaded.pair.exact, &loaded.original),
+            target,
+            modules,
+        )?;
         Ok((&loaded.pair.unit, proof))
     });
     proofs.collect()
@@ -257,12 +262,16 @@ fn all_or_refusals<T: Send>(
 }
 
 fn load(pair: &CompiledPair) -> Result<Loaded<'_>> {
-    let original = read(pair, &pair.original)?;
-    let patched = read(pair, &pair.patched)?;
+    let original = read(&pair.unit.object, &pair.original)?;
+    let patched = read(&pair.unit.object, &pair.patched)?;
     Ok(Loaded { pair, original, patched })
 }
 
-fn read(pair: &CompiledPair, path: &Path) -> Result<ObjectFile> {
+/// Reads what the compiler made of `object` of the kernel.
+///
+/// # Errors
+/// A refusal when it is no machine code; I/O errors.
+pub fn read(object: &str, path: &Path) -> Result<ObjectFile> {
     let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     match kpatch_elf::read(&bytes) {
         Ok(object) => Ok(object),
@@ -270,7 +279,7 @@ fn read(pair: &CompiledPair, path: &Path) -> Result<ObjectFile> {
             error @ (ReadError::Bitcode | ReadError::Intermediate { .. } | ReadError::Foreign(_)),
         ) => Err(Refusal::new(
             Code::NotMachineCode,
-            Place::object(&pair.unit.object),
+            Place::object(object),
             error.to_string(),
             "kernels built with LTO or for another machine are not supported",
         )

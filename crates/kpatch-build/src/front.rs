@@ -15,7 +15,6 @@ use kpatch_refusal::Refusals;
 use tool_run::ToolLog;
 
 use crate::apply;
-use crate::apply::Applied;
 use crate::author_headers::AuthorHeaders;
 use crate::cache::Cache;
 use crate::compile;
@@ -96,7 +95,8 @@ pub fn run(
     let prepared = prepare::prepare(cache, tree, &farms.base(), shipped, jobs, log, progress)?;
     let database = CompileDatabase::load(&prepared.database())?;
     let config = fs::read_to_string(prepared.objects.join(".config"))?;
-    let units = units(&database, tree, &applied, &config, progress)?;
+    let touched = applied.files.keys().map(|path| path.to_string_lossy().into_owned());
+    let units = units(&database, tree, touched, &config, progress)?;
     for unit in &units {
         progress.detail(&format!("{} -> {}", unit.source, unit.object));
     }
@@ -118,18 +118,20 @@ pub fn run(
     Ok(Front { pairs, prepared, compiler_time })
 }
 
-/// The translation units of kernel text that the touched files are compiled in.
-fn units(
+/// The translation units of kernel text that the files `sources`, relative to the tree, are compiled in.
+///
+/// # Errors
+/// Refusals for files that are not built in the configuration, or do not become kernel text.
+pub fn units(
     database: &CompileDatabase,
     tree: &SourceTree,
-    applied: &Applied,
+    sources: impl Iterator<Item = String>,
     config: &str,
     progress: &Progress,
 ) -> Result<Vec<TranslationUnit>> {
     let mut found: BTreeMap<String, TranslationUnit> = BTreeMap::new();
     let mut refusals = Vec::new();
-    for path in applied.files.keys() {
-        let source = path.to_string_lossy();
+    for source in sources {
         let all = database.units_of(&source)?;
         let (text, other): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|unit| !unit.owners.is_empty());
@@ -137,7 +139,7 @@ fn units(
             (true, true) => refusals.push(unbuilt::refusal(&tree.root, &source, config)),
             (true, false) => refusals.push(Refusal::new(
                 Code::NotKernelText,
-                Place::file(&*source),
+                Place::file(&source),
                 format!("`{}` is not linked into the kernel or a module", other[0].object),
                 "this code runs before or outside the kernel: it needs a new kernel",
             )),

@@ -9,6 +9,7 @@ use kpatch_build::cli::Command;
 use kpatch_build::cli::CommandLine;
 use kpatch_build::cli::Format;
 use kpatch_build::image_report;
+use kpatch_build::match_report;
 use kpatch_build::outcome;
 use kpatch_build::report;
 use kpatch_build::run;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
 fn other(command: &Command) -> ExitCode {
     let result = match command {
         Command::Image(arguments) => image_report::run(arguments, std::io::stdout().lock()),
+        Command::Match(arguments) => match_report::run(arguments, std::io::stdout().lock()),
     };
     if let Err(error) = &result {
         eprintln!("{}", outcome::message(error));

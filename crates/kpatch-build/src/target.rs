@@ -21,7 +21,7 @@ use shipped_kernel::config;
 use shipped_kernel::symvers;
 
 use crate::agree;
-use crate::cli::Cli;
+use crate::cli::Settings;
 use crate::gate;
 use crate::gate::Identity;
 use crate::outcome::Usage;
@@ -72,19 +72,19 @@ pub struct Target {
 /// # Errors
 /// [`Usage`] when no release is named and the running kernel's is not to be had; a refusal for each
 /// part that does not exist.
-pub fn locate(cli: &Cli) -> Result<Parts> {
-    let release = match &cli.kernel {
+pub fn locate(settings: &Settings) -> Result<Parts> {
+    let release = match &settings.kernel {
         Some(release) => release.clone(),
         None => std::fs::read_to_string("/proc/sys/kernel/osrelease")
             .map(|text| text.trim().to_owned())
             .map_err(|error| Usage(format!("name the kernel with `-k`: {error}")))?,
     };
     let or = |named: &Option<PathBuf>, usual: String| named.clone().unwrap_or(usual.into());
-    let headers = or(&cli.headers, format!("/usr/src/linux-headers-{release}"));
+    let headers = or(&settings.headers, format!("/usr/src/linux-headers-{release}"));
     let parts = Parts {
-        image: or(&cli.image, format!("/boot/vmlinuz-{release}")),
-        modules: or(&cli.modules, format!("/lib/modules/{release}")),
-        config: cli.config.clone().unwrap_or_else(|| headers.join(".config")),
+        image: or(&settings.image, format!("/boot/vmlinuz-{release}")),
+        modules: or(&settings.modules, format!("/lib/modules/{release}")),
+        config: settings.config.clone().unwrap_or_else(|| headers.join(".config")),
         headers,
         release,
     };
@@ -229,6 +229,7 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Cli;
     use clap::Parser;
 
     #[test]
@@ -237,7 +238,7 @@ mod tests {
         std::fs::write(dir.path().join(".config"), "").unwrap();
         let path = dir.path().to_str().unwrap();
         let cli = ["kpatch-build", "-s", path, "-k", "0.0.0-none", "--headers", path, "x.patch"];
-        let error = locate(&Cli::parse_from(cli)).unwrap_err();
+        let error = locate(&Cli::parse_from(cli).settings).unwrap_err();
         let refusals = error.downcast::<Refusals>().unwrap().0;
         assert_eq!(refusals.len(), 3);
         assert!(refusals.iter().all(|refusal| refusal.code == Code::TargetIncomplete));

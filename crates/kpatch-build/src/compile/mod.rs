@@ -163,6 +163,49 @@ pub fn compile(
     Ok(Compiled { pairs, compiler_time })
 }
 
+/// The objects of a unit's unpatched source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpatched {
+    /// The unit, once for each of its owners.
+    pub unit: Unit,
+    /// As kbuild would make it.
+    pub exact: PathBuf,
+    /// With a section for each function and datum.
+    pub original: PathBuf,
+}
+
+/// Compiles `units` as they are.
+///
+/// # Errors
+/// `OriginalDoesNotCompile`; I/O errors.
+pub fn unpatched(setting: &Setting<'_>, units: &[TranslationUnit]) -> Result<Vec<Unpatched>> {
+    let run = Run { setting, farm: &setting.prepared.farm, generated: Mutex::default() };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(setting.jobs).build()?;
+    let both = |unit: &TranslationUnit| {
+        let sides = [Side::Exact, Side::Original];
+        sides.map(|side| run.attempt(unit, side))
+    };
+    let results: Vec<_> = pool.install(|| units.par_iter().with_max_len(1).map(both).collect());
+    let mut objects = Vec::new();
+    let mut refusals = Vec::new();
+    for (unit, [exact, original]) in units.iter().zip(results) {
+        let (exact, original) = (exact?, original?);
+        if let Some(message) = exact.failure.as_ref().or(original.failure.as_ref()) {
+            refusals.push(diagnostics::original(&unit.source, message, &setting.prepared.farm));
+            continue;
+        }
+        for owner in &unit.owners {
+            let (object, source) = (unit.object.clone(), unit.source.clone());
+            objects.push(Unpatched {
+                unit: Unit { object, source, owner: owner.clone() },
+                exact: exact.object.clone(),
+                original: original.object.clone(),
+            });
+        }
+    }
+    Ok(Refusals::none_or(refusals, objects)?)
+}
+
 /// How one compilation went.
 #[derive(Debug)]
 struct Attempt {

@@ -10,7 +10,6 @@ mod suspect;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
@@ -27,8 +26,9 @@ use run_pre::Running;
 use run_pre::Verdict;
 use run_pre::Vmlinux;
 
-use crate::compile::CompiledPair;
+use crate::compile::Unit;
 use crate::compile_database::Owner;
+use crate::diff;
 use crate::modules::Modules;
 use crate::target::Target;
 
@@ -61,15 +61,15 @@ pub struct Counts {
 /// # Errors
 /// An object that cannot be read; what speaks against comparing it.
 pub fn prove(
-    pair: &CompiledPair,
-    original: &ObjectFile,
+    unit: &Unit,
+    (exact, original): (&Path, &ObjectFile),
     target: &Target,
     modules: &Modules,
 ) -> Result<Proof> {
-    let exact = read(&pair.exact)?;
+    let exact = diff::read(&unit.object, exact)?;
     let (matched, relaid) = rayon::join(
-        || with_running(&pair.unit.owner, target, modules, |it| run_pre::match_object(&exact, it)),
-        || same_source::different_functions(&pair.unit.object, &exact, original),
+        || with_running(&unit.owner, target, modules, |it| run_pre::match_object(&exact, it)),
+        || same_source::different_functions(&unit.object, &exact, original),
     );
     let matched = matched?;
     let relaid = relaid?.into_iter().map(|other| {
@@ -81,13 +81,8 @@ pub fn prove(
         by_name.entry(symbol.name.clone()).or_default().push(id);
     }
     let suspect = suspect::of(&exact, &matched, target);
-    let object = pair.unit.object.clone();
+    let object = unit.object.clone();
     Ok(Proof { object, relaid: relaid.collect(), by_name, suspect, exact, matched })
-}
-
-fn read(path: &Path) -> Result<ObjectFile> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    kpatch_elf::read(&bytes).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 /// Calls `work` with what `owner` is when it runs.
