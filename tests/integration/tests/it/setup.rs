@@ -57,6 +57,16 @@ fn apply(setup: &str, target: &Target, dir: &Path) -> Result<Target> {
             edit(&headers.join(".config"), |text| Ok(set_option(text, option, value)))?;
             target.kernel.headers = headers;
         }
+        "export" => {
+            let headers = headers_copy(&target, dir)?;
+            edit(&headers.join("Module.symvers"), |text| {
+                let line = text.lines().find(|line| line.split('\t').nth(1) == Some(argument));
+                let line = line.with_context(|| format!("`{argument}` is not exported"))?;
+                let (_, rest) = line.split_once('\t').context("a line of one field")?;
+                Ok(text.replace(line, &format!("0x12345678\t{rest}")))
+            })?;
+            target.kernel.headers = headers;
+        }
         "compiler" => {
             let compiler = compiler_name(&target.kernel.headers)?;
             let path = path_without(dir, &[&compiler])?;

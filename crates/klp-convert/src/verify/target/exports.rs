@@ -2,6 +2,7 @@
 //! (`resolve_symbol` in `kernel/module/main.c`), and the CRCs of their types (`check_version` in
 //! `kernel/module/version.c`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use goblin::elf::section_header::SHN_UNDEF;
@@ -55,23 +56,23 @@ pub(super) fn check(
 }
 
 /// What is known of exports.
-struct Known {
-    exports: Exports,
+struct Known<'a> {
+    exports: Cow<'a, Exports>,
     /// Whether those of all modules are.
     complete: bool,
 }
 
-impl Known {
-    fn of(target: &Target<'_>) -> Result<Option<Self>, Refusals> {
+impl<'a> Known<'a> {
+    fn of(target: &Target<'a>) -> Result<Option<Self>, Refusals> {
         if let Some(listed) = target.exports {
-            return Ok(Some(Self { exports: listed.clone(), complete: true }));
+            return Ok(Some(Self { exports: Cow::Borrowed(listed), complete: true }));
         }
         let Some((image, kallsyms)) = target.kernel else { return Ok(None) };
         let mut all = exports::of_image(image, kallsyms)?;
         for module in target.modules.into_iter().flatten().map(|(_, module)| module) {
             all.extend(exports::of_module(module)?);
         }
-        Ok(Some(Self { exports: all, complete: target.modules.is_some() }))
+        Ok(Some(Self { exports: Cow::Owned(all), complete: target.modules.is_some() }))
     }
 }
 
