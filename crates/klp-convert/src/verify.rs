@@ -1,7 +1,7 @@
 //! Reads the finished module once more, with another ELF reader than the one that wrote it, and
-//! checks every rule of the kernel's contract that can be checked without the kernel's image:
-//! `Documentation/livepatch/module-elf-format.rst`, `kernel/module/main.c`,
-//! `kernel/livepatch/core.c`, `arch/x86/kernel/module.c`.
+//! checks every rule of the kernel's contract: by itself, and against what is known of the kernel
+//! that it is for ([`Target`]). `docs/verify.md` of the project lists the rules, where each comes
+//! from and which file here checks it; the tests hold that list against what they break.
 //!
 //! Bias: rules that the kernel does not enforce, but whose breach it answers with silence (a weak
 //! undefined symbol, a section for an object that the patch does not name), are rules here.

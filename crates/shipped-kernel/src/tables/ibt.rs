@@ -43,7 +43,7 @@ impl EndbrSeals {
             let message = format!("its table `{SECTION}` is damaged");
             return Err(unreadable(&image.name, message));
         }
-        let places = (start..).step_by(4);
+        let places = (0..).map(|index: u64| start.wrapping_add(4 * index));
         let targets = places
             .zip(i32s(bytes))
             .map(|(place, distance)| place.wrapping_add_signed(distance.into()));
