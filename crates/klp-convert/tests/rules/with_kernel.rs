@@ -8,6 +8,7 @@ use kpatch_elf::ObjectFile;
 use kpatch_elf::write;
 use kpatch_refusal::Code;
 use kpatch_refusal::Refusals;
+use shipped_kernel::testing::Mutations;
 
 fn finished(changes: &[(&str, &str)]) -> ObjectFile {
     convert(&intermediate(changes)).unwrap()
@@ -117,4 +118,22 @@ fn each_part_of_a_kernel_is_read_by_its_name() {
     assert!(code == Some(3) && text.contains("KPB0608") && text.contains("good.ko"), "{text}");
     assert_eq!(run(&["--image", "good.ko"]).0, Some(3));
     assert_eq!(run(&["--modules", "nowhere"]).0, Some(3));
+}
+
+#[test]
+fn damaged_modules_never_panic() {
+    let bytes = write(&finished(&[])).unwrap();
+    let spec = Spec::default();
+    let mut refused = 0;
+    for data in Mutations::of(&bytes, 400) {
+        refused += usize::from(spec.verify(&data).is_err());
+        drop(klp_convert::modules_named(&data));
+    }
+    // One byte at a time reaches further.
+    for at in (0..bytes.len()).step_by(31) {
+        let mut data = bytes.clone();
+        data[at] ^= 0x81;
+        refused += usize::from(spec.verify(&data).is_err());
+    }
+    assert!(refused > 400, "{refused} damaged modules were refused");
 }
