@@ -3,10 +3,11 @@
 # Installs through apt what the tools, their tests and the demo need, and only what is missing.
 # Meant for Debian 12 and 13 on x86-64. Needs root or sudo only when something is missing.
 #
-# usage: scripts/setup.sh [[--compiler-only] --kernel KERNEL_ENV]
+# usage: scripts/setup.sh [[--compiler-only] [--for-tests] --kernel KERNEL_ENV]
 #   --kernel         also the compiler that built that kernel (KERNEL_ENV: what
 #                    scripts/fetch-kernel.sh wrote)
 #   --compiler-only  nothing but that
+#   --for-tests      and another compiler that the tests hold against it
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lib.sh
@@ -24,6 +25,7 @@ packages="
 
 kernel_env=
 compiler_only=
+for_tests=
 while [ $# -gt 0 ]; do
   case $1 in
     --kernel)
@@ -32,6 +34,10 @@ while [ $# -gt 0 ]; do
       ;;
     --compiler-only)
       compiler_only=yes
+      shift
+      ;;
+    --for-tests)
+      for_tests=yes
       shift
       ;;
     -h | --help)
@@ -159,7 +165,25 @@ install_compiler() {
     install "${name#x86_64-linux-gnu-}"
   fi
   command -v "$name" >/dev/null || die "the kernel's compiler \`$name\` cannot be installed here"
+  [ -z "$for_tests" ] || install_older_gcc "$name"
   say "    ${RELEASE:?} was built with $name: present"
+}
+
+# A test needs another gcc, to see that the tool notices it: the next older one that apt has.
+install_older_gcc() {
+  local name=${1#x86_64-linux-gnu-} version
+  case $name in
+    gcc-*) ;;
+    *) return 0 ;;
+  esac
+  for ((version = ${name#gcc-} - 1; version > 8; version--)); do
+    if command -v "gcc-$version" >/dev/null || offered "gcc-$version"; then
+      install "gcc-$version"
+      say "    tests compile with gcc-$version, too"
+      return 0
+    fi
+  done
+  die "apt offers no gcc older than $name"
 }
 
 check_system

@@ -38,7 +38,7 @@ start=$(now_ms)
 cd "$here/.."
 "$here/setup.sh"
 "$here/fetch-kernel.sh"
-"$here/setup.sh" --compiler-only --kernel "$KPATCH_CACHE/kernels/current/kernel.env"
+"$here/setup.sh" --compiler-only --for-tests --kernel "$KPATCH_CACHE/kernels/current/kernel.env"
 use_cargo
 with_tool fmt cargo fmt --all --check
 with_tool clippy cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -62,6 +62,9 @@ pub struct Compiler {
     pub command: String,
     /// The first line of what it says about its version.
     pub version: String,
+    /// The very program: path, size and time of change. What it made is not taken for what another made
+    /// that says the same of itself.
+    pub program: String,
 }
 
 /// Finds the compiler that `CONFIG_CC_VERSION_TEXT` of the kernel's configuration names.
@@ -91,11 +94,24 @@ pub fn find_compiler(config: &str, config_file: &Path) -> Result<Compiler, Refus
     };
     match first_line(name) {
         Some(found) if found == wanted => {
-            Ok(Compiler { command: name.to_owned(), version: wanted.to_owned() })
+            let (command, version) = (name.to_owned(), wanted.to_owned());
+            Ok(Compiler { command, version, program: program(name) })
         }
         Some(found) => Err(refuse(&found)),
         None => Err(refuse(&format!("no `{name}`"))),
     }
+}
+
+/// Which program a command is, as text.
+fn program(name: &str) -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).find_map(|dir| {
+        let file = dir.join(name).canonicalize().ok()?;
+        let data = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let (size, time) = (data.len(), data.modified().ok()?);
+        Some(format!("{} {size} {time:?}", file.display()))
+    });
+    found.unwrap_or_else(|| name.to_owned())
 }
 
 /// The versions of the other tools that the prepared configuration depends on, as text.

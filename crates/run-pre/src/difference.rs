@@ -25,6 +25,8 @@ pub enum What {
     Bytes,
     /// What runs has no bytes there.
     Missing,
+    /// What runs goes on.
+    Longer,
     /// The field holds no relocation of the kind that ours has.
     Field,
     /// The string or constant that is referred to.

@@ -2,7 +2,8 @@
 //! another layout has moved what is around it.
 //!
 //! Rules, each with a name, and none besides: relocated fields; the rewrites of [`crate::sites`]; the
-//! size of a branch; NOPs that only align. All other bits of an instruction must be equal.
+//! size of a branch; NOPs that only align, and what fills up behind the function. All other bits of an
+//! instruction must be equal.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,9 @@ const LEAST_ALIGNMENT: u64 = 8;
 
 /// Code that runs may be longer than ours by this much: padding and longer branches.
 const SLACK: usize = 256;
+
+/// `int3`.
+const INT3: u8 = 0xcc;
 
 /// One side of the walk.
 struct Walk<'a> {
@@ -196,6 +200,11 @@ impl Matching<'_> {
                 return Err(different(o, r, What::Bytes));
             }
         }
+        let extent = self.running.extent(place).and_then(|bytes| usize::try_from(bytes).ok());
+        let rest = theirs.get(run.at..extent.unwrap_or(theirs.len()).min(theirs.len()));
+        if !rest.is_none_or(is_filling) {
+            return Err(different(ours.at, run.at, What::Longer));
+        }
         self.names_agree(&facts).map_err(|what| different(0, 0, what))?;
         Ok(facts)
     }
@@ -239,6 +248,14 @@ impl Matching<'_> {
         let place = place.offset(-((target - self.object[function].value) as i64));
         facts.learn(self.object, Subject::Symbol(function), place).map_err(What::Contradiction)
     }
+}
+
+/// Whether bytes behind a function only fill up: NOPs, as the assembler puts them between functions, or
+/// breakpoints, as the linker puts them between objects. Both together are code: the compiler puts
+/// breakpoints behind jumps (`-mharden-sls`).
+fn is_filling(bytes: &[u8]) -> bool {
+    let mut nops = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE).into_iter();
+    bytes.iter().all(|byte| *byte == INT3) || nops.all(|it| it.mnemonic() == Mnemonic::Nop)
 }
 
 /// How far `place` is behind `start`, if both are parts of one thing.

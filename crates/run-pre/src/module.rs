@@ -107,6 +107,15 @@ impl Running for LoadableModule {
         }
     }
 
+    fn extent(&self, place: Place) -> Option<u64> {
+        let Place::Section(section, at) = place else { return None };
+        let at = u64::try_from(at).ok()?;
+        let names = self.by_place.get(section.0 as usize)?;
+        let next = names.partition_point(|(value, _)| *value <= at);
+        let end = names.get(next).map_or(self.object[section].size, |(value, _)| *value);
+        end.checked_sub(at)
+    }
+
     fn name_of(&self, place: Place) -> Cow<'_, str> {
         let with = |name: &str, by: i64| match by {
             0 => name.to_owned(),

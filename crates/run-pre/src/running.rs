@@ -55,6 +55,9 @@ pub trait Running: Sync {
     /// that ends at `end`; `to` is where the field's bytes alone lead.
     fn branch_target(&self, slot: Place, end: Place, to: Place) -> Option<Place>;
 
+    /// Bytes from a place to the next one that has a name, or to the end of what it is part of.
+    fn extent(&self, place: Place) -> Option<u64>;
+
     /// `symbol+0x12`, for messages.
     fn name_of(&self, place: Place) -> Cow<'_, str>;
 }

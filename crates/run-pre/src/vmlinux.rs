@@ -68,6 +68,13 @@ impl Running for Vmlinux<'_> {
         Some(to)
     }
 
+    fn extent(&self, place: Place) -> Option<u64> {
+        let Place::Address(address) = place else { return None };
+        let address = link_address(address);
+        let next = self.kallsyms.get(self.kallsyms.at(address).end)?;
+        next.address.checked_sub(address)
+    }
+
     fn name_of(&self, place: Place) -> Cow<'_, str> {
         let Place::Address(address) = place else { return Cow::Borrowed("?") };
         let address = link_address(address);

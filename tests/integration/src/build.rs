@@ -20,10 +20,19 @@ pub struct Target {
     pub kernel: KernelSet,
     /// `-s`, when it is not the kernel set's own source.
     pub source: Option<PathBuf>,
+    /// `--config`, when it is not left to the tool.
+    pub config: Option<PathBuf>,
     /// `PATH` for the run, when it is not the caller's.
     pub path: Option<PathBuf>,
     /// The tool's cache, when it is not the usual one.
     pub cache: Option<PathBuf>,
+}
+
+impl Target {
+    /// The tool and a kernel, with nothing out of the usual.
+    pub fn of(tool: PathBuf, kernel: KernelSet) -> Self {
+        Self { tool, kernel, source: None, config: None, path: None, cache: None }
+    }
 }
 
 /// What a run of the tool left.
@@ -89,6 +98,9 @@ pub fn command(target: &Target, build: &Build, name: &str, out: &Path) -> Comman
     command.arg("--headers").arg(&kernel.headers);
     command.arg("--image").arg(&kernel.image);
     command.arg("--modules").arg(&kernel.modules);
+    if let Some(config) = &target.config {
+        command.arg("--config").arg(config);
+    }
     command.arg("-o").arg(out);
     command.arg("-n").arg(name);
     command.arg("--work-dir").arg(out.join("work"));

@@ -81,6 +81,7 @@ pub(super) fn cached(
     let mut key = ContentKey::new("original object 3")
         .part(side.name())
         .part(&prepared.key)
+        .part(&prepared.compiler.program)
         .part(&headers.key)
         .part(&unit.object);
     for argument in unit.arguments.iter().map(String::as_str).chain(side.flags(unit)) {

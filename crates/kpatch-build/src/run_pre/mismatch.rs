@@ -56,7 +56,8 @@ pub(super) fn at(place: run_pre::Place, running: &dyn Running) -> String {
 fn what(difference: &Difference, running: &dyn Running) -> String {
     match &difference.what {
         What::Bytes => "another instruction".to_owned(),
-        What::Missing => "the code ends".to_owned(),
+        What::Missing => "what runs ends".to_owned(),
+        What::Longer => "what runs goes on".to_owned(),
         What::Field => "one refers to something where the other does not".to_owned(),
         What::Content => "it refers to another string or constant".to_owned(),
         What::Name { wanted } => format!("it does not refer to `{wanted}`"),

@@ -147,6 +147,14 @@ impl Running for Linked {
         Some(to)
     }
 
+    fn extent(&self, place: Place) -> Option<u64> {
+        let Place::Address(at) = place else { return None };
+        let address = run_pre::vmlinux::link_address(at);
+        let file = self.file();
+        let next = file.symbols().map(|symbol| symbol.address()).filter(|next| *next > address);
+        Some(next.min()? - address)
+    }
+
     fn name_of(&self, place: Place) -> Cow<'_, str> {
         format!("{place:?}").into()
     }

@@ -213,6 +213,38 @@ fn matches_with_a_module_by_its_relocations() {
 }
 
 #[test]
+fn a_function_that_goes_on_is_another_one() {
+    let source = |more: &str| {
+        format!(
+            "int on(int); int a(int n) {{ n ^= 5; {more} return n; }} int on(int n) {{ return n + 2; }}"
+        )
+    };
+    let shop = Workshop::new();
+    let long = shop.compile(
+        "long",
+        "asm(\".globl a; .type a, @function; a: mov %edi, %eax; xor $5, %eax; ret; int3; \
+        .balign 16; .globl next; next: nop\");",
+        &[],
+    );
+    let object = read(&shop.compile("short", &source(""), &["-falign-functions=32"]));
+    let linked = shop.link(&[&long]);
+    let matched = match_object(&object, &linked);
+    let Verdict::Different(difference) = verdict(&object, &matched, "a") else {
+        panic!("{matched:?}");
+    };
+    assert_eq!(difference.what, What::Longer);
+    let padded = shop.compile(
+        "padded",
+        "asm(\".globl a; .type a, @function; a: mov %edi, %eax; xor $5, %eax; ret; \
+        .balign 16; .globl next; next: nop\");",
+        &[],
+    );
+    let linked = shop.link(&[&padded]);
+    let matched = match_object(&object, &linked);
+    assert!(matches!(verdict(&object, &matched, "a"), Verdict::Matched(_)), "{matched:?}");
+}
+
+#[test]
 fn damaged_code_never_matches_and_never_panics() {
     let shop = Workshop::new();
     let one = shop.compile("one", &file(1), &[]);

@@ -36,8 +36,6 @@ const VERSION: &str = "6.12.107-";
 
 /// Changes that cannot be a patch (yet), and why.
 const REFUSED: &[(&str, Code)] = &[
-    // It refers to a string that 107 objects of the kernel have under one name.
-    ("drivers_acpi_acpica_nsxfname", Code::SymbolNotUnique),
     // It changes `__init` code alone.
     ("fs_netfs_main", Code::InitChanged),
     // The changed function is `inline`, which the kernel makes `notrace`, not inlined, and called from

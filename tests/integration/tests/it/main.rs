@@ -6,6 +6,7 @@
 //! - `refuse::<case>`, `build::<case>`: the tool's answer, without a boot;
 //! - `self_diff::…`: the differ on a sample of the kernel against itself, with all lines moved;
 //! - `kallsyms::…`: the image's symbol table against the one of the kernel that it boots;
+//! - `matching::…`: compiled files against the code of the stock kernel;
 //! - `trap::…`: what must not happen to the user's source tree.
 //!
 //! Builds and boots that the chosen tests need run first, two at a time; the tests then look at
@@ -15,6 +16,7 @@
 mod control;
 mod fixes;
 mod kallsyms;
+mod matching;
 mod self_diff;
 mod setup;
 mod suite;
@@ -79,6 +81,7 @@ fn all_tests() -> anyhow::Result<Vec<Test>> {
     let mut tests = vm::tests()?;
     tests.extend(control::tests());
     tests.extend(kallsyms::tests());
+    tests.extend(matching::tests());
     tests.extend(tool::tests("build")?);
     tests.extend(tool::tests("refuse")?);
     tests.extend(traps::tests());

@@ -7,6 +7,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -38,6 +40,29 @@ fn apply(setup: &str, target: &Target, dir: &Path) -> Result<Target> {
                 replace_line(text, "SUBLEVEL = ", "SUBLEVEL = 1")
             })?;
             target.source = Some(source);
+        }
+        "source-line" => {
+            let [file, start, new] = fields(argument)?;
+            let source = link_copy(&target.kernel.source, &dir.join("source"))?;
+            let file = source.join(file);
+            edit(&file, |text| replace_line(text, start, new))?;
+            // The tool knows a tree by its times: with a fixed one the next run finds it again.
+            fs::File::open(&file)?.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1))?;
+            target.source = Some(source);
+        }
+        "named-config" => {
+            let (option, value) =
+                argument.split_once('=').context("`named-config OPTION=value`")?;
+            let text = fs::read_to_string(target.kernel.headers.join(".config"))?;
+            let file = dir.join("another.config");
+            fs::write(&file, set_option(&text, option, value))?;
+            target.config = Some(file);
+        }
+        "posing-compiler" => {
+            let compiler = compiler_name(&target.kernel.headers)?;
+            let path = path_without(dir, &[&compiler])?;
+            pose(&compiler, &path)?;
+            target.path = Some(path);
         }
         "headers-release" => {
             let headers = headers_copy(&target, dir)?;
@@ -137,6 +162,35 @@ fn with_module(
     fs::remove_file(&link)?;
     fs::write(link.with_file_name(format!("{name}.ko")), changed)?;
     Ok(copy)
+}
+
+/// Options that gcc has had since its release 12: older ones are not asked for them.
+const NEW_OPTIONS: [&str; 2] = ["-ftrivial-auto-var-init=zero", "-mharden-sls=all"];
+
+/// Puts a program called `compiler` into `path` that says of itself what that one says, and is the next
+/// older gcc that is installed.
+fn pose(compiler: &str, path: &Path) -> Result<()> {
+    let real = find_program(compiler)?;
+    let (_, version) = compiler.rsplit_once('-').context("a compiler without version")?;
+    let version: u32 = version.parse().with_context(|| format!("the version of `{compiler}`"))?;
+    let older = (9..version).rev().find_map(|older| find_program(&format!("gcc-{older}")).ok());
+    let older = older.context("no older gcc is installed: run scripts/setup.sh")?;
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in\n*' -c '*) ;;\n*) exec {} \"$@\" ;;\nesac\nfor argument; do\n\tshift\n\t\
+         case $argument in\n\t{}) ;;\n\t*) set -- \"$@\" \"$argument\" ;;\n\tesac\ndone\nexec {} \"$@\"\n",
+        real.display(),
+        NEW_OPTIONS.join("|"),
+        older.display()
+    );
+    let file = path.join(compiler);
+    fs::write(&file, script)?;
+    Ok(fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?)
+}
+
+/// The parts of `argument` between bars.
+fn fields<const N: usize>(argument: &str) -> Result<[&str; N]> {
+    let all: Vec<&str> = argument.split('|').collect();
+    all.try_into().map_err(|all| anyhow::anyhow!("{N} fields are wanted, not {all:?}"))
 }
 
 /// A copy of the tree `from` whose directories are real and whose files are links.

@@ -51,9 +51,7 @@ impl Suite {
     pub(crate) fn prepare() -> Result<Self> {
         let cache = kernel::cache_dir();
         let target = match kernel::find(&cache)? {
-            Some(kernel) => {
-                Ok(Target { tool: build::tool()?, kernel, source: None, path: None, cache: None })
-            }
+            Some(kernel) => Ok(Target::of(build::tool()?, kernel)),
             None => Err(format!(
                 "no kernel in `{}` (scripts/fetch-kernel.sh gets one)",
                 cache.join("kernels/current").display()
