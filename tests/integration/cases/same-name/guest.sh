@@ -10,7 +10,15 @@ sizes() {
 	is "$1" readkey size
 }
 
-before() { sizes 5 "(a module)" "(a mount)"; }
+# prepared: how often the patched function of sockets has said so; it does once.
+prepared() { dmesg | grep -c "kpatch: a socket's memory is prepared"; }
+
+before() {
+	sizes 5 "(a module)" "(a mount)"
+	was=$(prepared)
+	works readkey sockets
+	is "$was" prepared
+}
 
 loaded() {
 	# Each does what it should, and not what the other should.
@@ -19,6 +27,9 @@ loaded() {
 	has "(a mount) proc /proc proc" cat /proc/mounts
 	has "m_show,1" ls "/sys/kernel/livepatch/$(name_of main)/vmlinux"
 	has "m_show,2" ls "/sys/kernel/livepatch/$(name_of main)/vmlinux"
+	is 0 prepared
+	works readkey sockets
+	is 1 prepared
 	has "user_read,1" ls "/sys/kernel/livepatch/$(name_of main)/vmlinux"
 }
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A key of five bytes: `add` makes it, `size` says how long the kernel says that it is. */
+/*
+ * A key of five bytes: `add` makes it, `size` says how long the kernel says that it is. `sockets` opens
+ * so many sockets that the kernel needs more memory for them.
+ */
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,6 +22,13 @@ int main(int argc, char **argv)
 		if (key < 0)
 			perror("add_key");
 		return key < 0;
+	}
+	if (argc == 2 && !strcmp(argv[1], "sockets")) {
+		for (size = 0; size < 500; size++)
+			if (socket(AF_UNIX, SOCK_STREAM, 0) < 0)
+				break;
+		printf("%ld\n", size);
+		return 0;
 	}
 	key = syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_USER_KEYRING, "user", "kpatch", 0);
 	if (key < 0) {
