@@ -117,6 +117,7 @@ pub(crate) fn boot_ready(
     record: impl Fn(&Case, Vec<String>),
 ) {
     let mut round = 0;
+    let mut again = false;
     while !ready.is_empty() {
         round += 1;
         let place = format!("boot/{}-{}-{round}", cpu.name(), ready[0].case.name);
@@ -134,7 +135,12 @@ pub(crate) fn boot_ready(
                     record(guest.case, verdict(&log, end, cpu, guest.case, &place));
                 }
                 ready = later;
-                if stuck {
+                if stuck && !again {
+                    // Nothing of ours has run yet. An emulator on a busy machine now and then loses a
+                    // guest that early; one that loses it twice has a reason.
+                    eprintln!("    the guest did not start ({end:?}): once more");
+                    again = true;
+                } else if stuck {
                     for guest in ready.drain(..) {
                         record(guest.case, verdict(&log, end, cpu, guest.case, &place));
                     }
