@@ -90,6 +90,17 @@ impl Config {
         Some(value)
     }
 
+    /// The configuration with its strings as [`Config::string`] gives them. So are those in
+    /// `include/config/auto.conf`, which tells what a kernel was built with (scripts/kconfig/confdata.c,
+    /// `print_symbol_for_autoconf`); before 6.1 they have quotes there, too.
+    pub fn unquoted(&self) -> Self {
+        let plain = |(symbol, value): (&String, &String)| {
+            let value = self.string(symbol).unwrap_or_else(|| value.clone());
+            (symbol.clone(), value)
+        };
+        Self { values: self.values.iter().map(plain).collect() }
+    }
+
     /// All symbols that are set, with their values as written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(symbol, value)| (symbol.as_str(), value.as_str()))

@@ -4,8 +4,9 @@
 //! kernel resolves livepatch symbols. Bias: an image that is damaged or of an unknown form is
 //! refused as a whole; nothing is guessed from parts of it.
 
-use std::fs;
+use std::fs::File;
 use std::io;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -29,7 +30,8 @@ type Header = elf::FileHeader64<LittleEndian>;
 /// A kernel image, decompressed.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// The uncompressed kernel, a stripped `vmlinux` (its relocations for KASLR may follow).
+    /// The uncompressed kernel, a stripped `vmlinux` (its relocations for KASLR may follow), or of one that is
+    /// not stripped what comes before its symbols and debug information.
     pub elf: Vec<u8>,
     /// What the kernel says of itself.
     pub banner: Banner,
@@ -57,7 +59,7 @@ impl Image {
     /// cannot be read or is not an x86-64 Linux kernel.
     pub fn open(path: &Path) -> Result<Self, Refusals> {
         let name = path.display().to_string();
-        let data = fs::read(path).map_err(|error| {
+        let data = read_loaded(path).map_err(|error| {
             let code = match error.kind() {
                 io::ErrorKind::NotFound => Code::TargetIncomplete,
                 _ => Code::ImageUnreadable,
@@ -129,6 +131,34 @@ pub(crate) fn unreadable(name: &str, message: String) -> Refusals {
     Refusal::new(Code::ImageUnreadable, Place::object(name), message, hint).into()
 }
 
+/// How much of a file is read before it is known what it is; ELF and program headers are in it.
+const HEAD: u64 = 4096;
+
+/// The file at `path`; of a linked ELF file only what is loaded. With debug information a `vmlinux` has
+/// several 100 MB behind that.
+fn read_loaded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut data = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut data)?;
+    match loaded_len(&data) {
+        Some(len) => file.take(len.saturating_sub(HEAD)).read_to_end(&mut data)?,
+        None => file.read_to_end(&mut data)?,
+    };
+    Ok(data)
+}
+
+/// Where the last segment ends in the file that begins with `head`; `None` if that is not known, or if
+/// there are no notes among the segments, so that sections have to be searched for them.
+fn loaded_len(head: &[u8]) -> Option<u64> {
+    let endian = LittleEndian;
+    let programs = Header::parse(head).ok()?.program_headers(endian, head).ok()?;
+    let mut end = HEAD;
+    for program in programs {
+        end = end.max(program.p_offset(endian).checked_add(program.p_filesz(endian))?);
+    }
+    programs.iter().any(|program| program.p_type(endian) == elf::PT_NOTE).then_some(end)
+}
+
 /// The payload of a bzImage by its boot header (Documentation/arch/x86/boot.rst), decompressed.
 fn unpack(data: &[u8]) -> Result<(Vec<u8>, Compression), String> {
     let byte_range = |at: usize, len: usize| data.get(at..at.checked_add(len)?);
@@ -183,6 +213,7 @@ fn read_headers(elf: &[u8]) -> Result<Headers, String> {
     }
     let mut segments = Vec::new();
     let mut build_id = None;
+    let mut has_notes = false;
     for program in header.program_headers(endian, elf).map_err(malformed)? {
         if program.p_type(endian) == elf::PT_LOAD {
             let start = usize::try_from(program.p_offset(endian)).ok();
@@ -195,13 +226,14 @@ fn read_headers(elf: &[u8]) -> Result<Headers, String> {
             segments.push(Segment { address: program.p_vaddr(endian), file });
         }
         if let Some(notes) = program.notes(endian, elf).map_err(malformed)? {
+            has_notes = true;
             build_id = build_id.or(find_build_id(endian, notes).map_err(malformed)?);
         }
     }
     if segments.is_empty() {
         return Err("the kernel in it has nothing to load".to_string());
     }
-    if build_id.is_none() {
+    if !has_notes {
         build_id = section_build_id(elf).map_err(malformed)?;
     }
     Ok((segments, build_id))

@@ -37,6 +37,7 @@ pub use kallsyms::Kallsyms;
 pub use kallsyms::Layout;
 pub use kallsyms::Symbol;
 pub use modules::Module;
+pub use modules::ModuleFiles;
 pub use modules::ModuleRelocation;
 pub use modules::ModuleSection;
 pub use modules::ModuleSymbol;

@@ -3,9 +3,12 @@
 //! A module's symbol table is the order in which the kernel counts its symbols. Bias: a module is
 //! taken as its file is; two files of one name, or one that is damaged, are refused.
 
+mod files;
 mod find;
 mod relocations;
 
+pub use files::ModuleFiles;
+pub use files::built_modules;
 pub use find::find_module;
 pub use relocations::ModuleRelocation;
 

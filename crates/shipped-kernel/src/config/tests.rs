@@ -110,3 +110,14 @@ fn damaged_text_never_panics() {
         }
     }
 }
+
+#[test]
+fn strings_are_the_same_with_and_without_quotes() {
+    let quoted = Config::parse(".config", "CONFIG_A=\"x \\\"y\\\"\"\nCONFIG_B=\"\"\nCONFIG_C=y\n");
+    let plain = Config::parse("auto.conf", "CONFIG_A=x \"y\"\nCONFIG_B=\nCONFIG_C=y\n").unwrap();
+    let quoted = quoted.unwrap();
+    assert!(!drift(&quoted, &plain).is_empty());
+    assert_eq!(drift(&quoted.unquoted(), &plain.unquoted()), []);
+    let other = Config::parse(".config", "CONFIG_A=\"x\"\nCONFIG_B=\"\"\nCONFIG_C=y\n").unwrap();
+    assert_eq!(drift(&plain.unquoted(), &other.unquoted()).len(), 1);
+}

@@ -47,6 +47,29 @@ fn opens_every_compression_and_none() {
 }
 
 #[test]
+fn reads_no_more_of_a_file_than_what_is_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vmlinux");
+    let text = BASE + 0x3000;
+    let padding = "x".repeat(0x3000);
+    let content = format!("{padding}text\0\0\0\0{BANNER}\n\0");
+    let mut whole = elf_image(BASE, content.as_bytes(), &[0xab; 20]);
+    let loaded = whole.len();
+    whole.extend(vec![0xdd; 1 << 20]);
+    std::fs::write(&file, &whole).unwrap();
+    let image = Image::open(&file).unwrap();
+    assert!(image.elf.len() <= loaded, "{} of {}", image.elf.len(), whole.len());
+    assert_eq!(image.build_id, Some(vec![0xab; 20]));
+    assert_eq!(image.bytes_at(text, 4), Some(b"text".as_slice()));
+    assert_eq!(Image::parse("vmlinux", whole).unwrap().banner, image.banner);
+    // What is cut off within a segment is seen, not taken for what is left out.
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..loaded / 2]).unwrap();
+    let Refusals(all) = Image::open(&file).unwrap_err();
+    assert!(all[0].message.contains("truncated"), "{}", all[0]);
+}
+
+#[test]
 fn reads_bytes_by_address_and_not_beyond() {
     let image = Image::parse("vmlinux", vmlinux()).unwrap();
     assert_eq!(image.bytes_at(BASE, 4), Some(b"text".as_slice()));
