@@ -64,10 +64,12 @@ impl CommandLine {
     }
 }
 
-/// Builds a livepatch module from a source patch, for a kernel as the distribution ships it.
+/// Builds a livepatch module from a source patch, for a kernel as the distribution ships it or as you built
+/// it.
 ///
-/// Only what the patch touches is compiled. The source tree is never written to; everything else
-/// comes from the kernel's own packages: its headers, its image, its modules.
+/// Only what the patch touches is compiled. The source tree and the kernel's build are never written to;
+/// everything else comes from that build, or from the kernel's own packages: its headers, its image, its
+/// modules.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "kpatch-build", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -125,8 +127,10 @@ Exit codes:
   3  refused: this patch cannot be built for this kernel (KPBnnnn says why)
   4  nothing that runs is changed by the patch
 
-Example:
-  kpatch-build -s linux-source-6.12 -k 6.12.117+deb12-cloud-amd64 fix.patch";
+Examples:
+  kpatch-build -s linux-source-6.12 -k 6.12.117+deb12-cloud-amd64 fix.patch
+  kpatch-build -s linux fix.patch              (a kernel that was built there)
+  kpatch-build -s linux -O build fix.patch     (a kernel that was built in `build`)";
 
 impl Cli {
     /// The name of the module: as given, or made from the first patch's file name.

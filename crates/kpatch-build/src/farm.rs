@@ -38,12 +38,13 @@ pub struct Farms {
 }
 
 impl Farms {
-    /// Opens the farms of `tree`, building the base farm if the cache has none.
+    /// Opens the farms of `tree`, building the base farm if the cache has none. Trees of one layout share
+    /// them: what is edited is seen through the links.
     ///
     /// # Errors
     /// When the cache cannot be written.
     pub fn open(cache: &Cache, tree: &SourceTree) -> Result<Self> {
-        let dir = cache.root().join("trees").join(&tree.key);
+        let dir = cache.root().join("trees").join(&tree.layout);
         fs::create_dir_all(dir.join("slots"))?;
         let farms = Self { dir };
         build(cache, tree, &farms.base())?;

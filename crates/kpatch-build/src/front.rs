@@ -27,8 +27,8 @@ use crate::outcome::Usage;
 use crate::patch_file;
 use crate::patch_file::Patch;
 use crate::prepare;
+use crate::prepare::Origin;
 use crate::prepare::Prepared;
-use crate::prepare::Shipped;
 use crate::progress::Progress;
 use crate::source_tree::SourceTree;
 use crate::unbuilt;
@@ -78,22 +78,22 @@ pub fn read_patches(files: &[PathBuf]) -> Result<Vec<Patch>> {
     Ok(Refusals::none_or(refusals, patches)?)
 }
 
-/// Compiles what `patches` touch in `tree`, with and without them, for the kernel `shipped`.
+/// Compiles what `patches` touch in `tree`, with and without them, for the kernel of `origin`.
 ///
 /// # Errors
 /// [`Refusals`] of every phase; tool failures.
 pub fn run(
     context: &Context<'_>,
     tree: &SourceTree,
-    shipped: &Shipped,
+    origin: &Origin,
     patches: &[Patch],
 ) -> Result<Front> {
     let Context { cache, work, jobs, log, progress } = *context;
     let applied = apply::apply(&tree.root, patches)?;
     applied.notes.iter().for_each(|note| progress.note(note));
     let farms = progress.step("link the source tree", || Farms::open(cache, tree))?;
-    let prepared = prepare::prepare(cache, tree, &farms.base(), shipped, jobs, log, progress)?;
-    let database = CompileDatabase::load(&prepared.database())?;
+    let prepared = prepare::open(cache, tree, &farms.base(), origin, jobs, log, progress)?;
+    let database = prepared.database()?;
     let config = fs::read_to_string(prepared.objects.join(".config"))?;
     let touched = applied.files.keys().map(|path| path.to_string_lossy().into_owned());
     let units = units(&database, tree, touched, &config, progress)?;

@@ -12,7 +12,6 @@ use kpatch_elf::livepatch::VMLINUX;
 use patch_module::KernelOptions;
 use patch_module::PatchModule;
 use shipped_kernel::Module;
-use shipped_kernel::modules;
 use tool_run::ToolLog;
 
 use crate::diff::DiffObject;
@@ -60,7 +59,7 @@ pub fn link(
         pin: objects.iter().any(|object| !object.outliving.is_empty()),
     };
     let kernel = patch_module::Target {
-        source: &prepared.farm,
+        source: &prepared.source,
         object_dir: &prepared.objects,
         release: &target.parts.release,
         compiler: &prepared.compiler.command,
@@ -102,7 +101,7 @@ fn modules(objects: &[DiffObject], target: &Target) -> Result<BTreeMap<String, M
             let module: &Module = module;
             return Ok(module.depends.clone());
         }
-        let module = Module::read(&modules::find_module(&target.parts.modules, name)?)?;
+        let module = Module::read(&target.parts.modules.find(name)?)?;
         let depends = module.depends.clone();
         all.insert(name.to_owned(), module);
         Ok(depends)

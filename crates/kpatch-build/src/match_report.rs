@@ -18,7 +18,6 @@ use crate::cli::Settings;
 use crate::compile;
 use crate::compile::Setting;
 use crate::compile::Unpatched;
-use crate::compile_database::CompileDatabase;
 use crate::diff;
 use crate::farm::Farms;
 use crate::front;
@@ -27,7 +26,6 @@ use crate::outcome::Usage;
 use crate::prepare;
 use crate::progress::Progress;
 use crate::run_pre;
-use crate::source_tree;
 use crate::target;
 use crate::target::Target;
 use crate::work_dir::WorkDir;
@@ -88,14 +86,14 @@ pub fn run(arguments: &MatchArguments, mut out: impl Write) -> Result<()> {
     let cache = Cache::open(&settings.cache().map_err(Usage)?)?;
     let work = WorkDir::open(settings, &cache)?;
     let log = ToolLog::open(&work.path.join("log"))?;
-    let tree = progress.step("read the source tree", || source_tree::read(&settings.source))?;
+    let tree = progress.step("read the source tree", || parts.read_source(&settings.source))?;
     let target = progress.step("read the kernel's image and symbols", || {
         target::open(parts, &tree.root, &tree.version)
     })?;
     let farms = progress.step("link the source tree", || Farms::open(&cache, &tree))?;
-    let shipped = target.shipped();
-    let prepared = prepare::prepare(&cache, &tree, &farms.base(), &shipped, jobs, &log, &progress)?;
-    let database = CompileDatabase::load(&prepared.database())?;
+    let origin = target.origin();
+    let prepared = prepare::open(&cache, &tree, &farms.base(), &origin, jobs, &log, &progress)?;
+    let database = prepared.database()?;
     let config = std::fs::read_to_string(prepared.objects.join(".config"))?;
     let files = arguments.files.iter().cloned();
     let units = front::units(&database, &tree, files, &config, &progress)?;

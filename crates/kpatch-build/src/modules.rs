@@ -1,7 +1,6 @@
 //! The kernel's modules that a run works with, each read once.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -11,7 +10,7 @@ use anyhow::Result;
 use kpatch_refusal::Refusals;
 use run_pre::LoadableModule;
 use shipped_kernel::Module;
-use shipped_kernel::modules;
+use shipped_kernel::ModuleFiles;
 
 use crate::agree;
 use crate::compile_database::Owner;
@@ -27,9 +26,9 @@ pub struct PatchedModule {
 }
 
 /// All of them, by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Modules {
-    directory: PathBuf,
+    files: ModuleFiles,
     patched: BTreeMap<String, PatchedModule>,
     /// Modules of which the patched ones need symbols.
     needed: Mutex<BTreeMap<String, Arc<Module>>>,
@@ -41,21 +40,21 @@ impl Modules {
     /// # Errors
     /// A refusal when a module is not there, cannot be read, or is of another kernel.
     pub fn read<'a>(target: &Target, owners: impl Iterator<Item = &'a Owner>) -> Result<Self> {
-        let directory = target.parts.modules.clone();
+        let files = target.parts.modules.clone();
         let mut patched = BTreeMap::new();
         for owner in owners {
             let Owner::Module { name, .. } = owner else { continue };
             if patched.contains_key(name) {
                 continue;
             }
-            let shipped = Module::read(&modules::find_module(&directory, name)?)?;
+            let shipped = Module::read(&files.find(name)?)?;
             agree::module(&shipped, target.vermagic.as_deref(), &target.exports)?;
             let object = kpatch_elf::read(&shipped.elf)
                 .with_context(|| format!("cannot read module `{name}`"))?;
             let loadable = LoadableModule::new(object);
             patched.insert(name.clone(), PatchedModule { shipped, loadable });
         }
-        Ok(Self { directory, patched, needed: Mutex::default() })
+        Ok(Self { files, patched, needed: Mutex::default() })
     }
 
     /// A module that is patched.
@@ -77,7 +76,7 @@ impl Modules {
         if let Some(module) = needed.get(name) {
             return Ok(Arc::clone(module));
         }
-        let module = Arc::new(Module::read(&modules::find_module(&self.directory, name)?)?);
+        let module = Arc::new(Module::read(&self.files.find(name)?)?);
         needed.insert(name.to_owned(), Arc::clone(&module));
         Ok(module)
     }

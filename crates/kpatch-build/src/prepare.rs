@@ -2,6 +2,10 @@
 //! configuration, and the compile database, kept in the cache. The directory names itself (in
 //! `Makefile` and `.cmd` files), so it is built in place, under a lock, and counts only once its
 //! completion mark is there. Bias: whatever could change the result is part of the key.
+//!
+//! Of a kernel that was built here nothing has to be made: see `built`.
+
+mod built;
 
 use std::fs;
 use std::path::Path;
@@ -39,19 +43,68 @@ pub struct Shipped {
     pub release: String,
 }
 
+/// A kernel that was built here.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The directory that it was built in; absolute, without symbolic links. Never written to.
+    pub objects: PathBuf,
+    /// Its configuration file.
+    pub config: PathBuf,
+}
+
+/// What there is to compile parts of the kernel by.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// The configuration of a kernel that was built elsewhere.
+    Shipped(Shipped),
+    /// The kernel's own build.
+    Built(Built),
+}
+
 /// A prepared object directory.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// The object directory, to be built in with [`Prepared::make`] only.
+    /// The object directory.
     pub objects: PathBuf,
     /// Names everything that went into it.
     pub key: String,
     /// The compiler that built the kernel.
     pub compiler: Compiler,
-    /// The base farm that it was prepared from.
+    /// The base farm.
     pub farm: PathBuf,
+    /// The source tree as the recorded commands name it, in which kbuild can be run.
+    pub source: PathBuf,
+    /// Where the object directory is in the source tree, if it is; a farm has it at the same place.
+    inside: Option<PathBuf>,
+    /// The file of the compile database.
+    database: PathBuf,
+    /// How kbuild is asked for more; of a kernel that was built there is all that it needs.
+    making: Option<Making>,
+}
+
+#[derive(Debug, Clone)]
+struct Making {
     release: String,
     dir: PathBuf,
+}
+
+/// What is needed to compile parts of the kernel `origin`: found, or made, in the cache.
+///
+/// # Errors
+/// As [`prepare`]; for a build also what it lacks.
+pub fn open(
+    cache: &Cache,
+    tree: &SourceTree,
+    farm: &Path,
+    origin: &Origin,
+    jobs: usize,
+    log: &ToolLog,
+    progress: &Progress,
+) -> Result<Prepared> {
+    match origin {
+        Origin::Shipped(shipped) => prepare(cache, tree, farm, shipped, jobs, log, progress),
+        Origin::Built(built) => built::open(cache, tree, farm, built, progress),
+    }
 }
 
 /// Prepares an object directory for `shipped`, or finds it in the cache.
@@ -90,12 +143,19 @@ pub fn prepare(
         .name();
     let dir = cache.root().join("prepared").join(&key);
     fs::create_dir_all(cache.root().join("prepared"))?;
-    let objects = dir.join("objects");
-    let release = shipped.release.clone();
-    let prepared =
-        Prepared { objects, key, compiler, farm: farm.to_owned(), release, dir: dir.clone() };
+    let making = Making { release: shipped.release.clone(), dir: dir.clone() };
+    let prepared = Prepared {
+        objects: dir.join("objects"),
+        key,
+        compiler,
+        farm: farm.to_owned(),
+        source: farm.to_owned(),
+        inside: None,
+        database: dir.join("commands"),
+        making: Some(making.clone()),
+    };
     let _lock = prepared.lock()?;
-    if prepared.is_complete() {
+    if making.is_complete() {
         return Ok(prepared);
     }
     cache.discard(&dir)?;
@@ -103,20 +163,20 @@ pub fn prepare(
     fs::write(prepared.objects.join(".config"), &config)?;
     fs::write(prepared.objects.join("Module.symvers"), &symvers)?;
     progress.step("configure the source as shipped", || {
-        prepared.run(prepared.make(jobs).arg("olddefconfig"), log)
+        prepared.run(prepared.make(&making, jobs).arg("olddefconfig"), log)
     })?;
     refuse_drift(&shipped_config, &prepared)?;
     progress.step("prepare the object directory", || {
-        prepared.run(prepared.make(jobs).args(["prepare", "modules_prepare"]), log)
+        prepared.run(prepared.make(&making, jobs).args(["prepare", "modules_prepare"]), log)
     })?;
     refuse_drift(&shipped_config, &prepared)?;
     progress.step("read the compile commands", || {
         let output = dir.join("dry-run");
-        let mut make = prepared.make(jobs);
+        let mut make = prepared.make(&making, jobs);
         // The distribution's key exists only where it builds its kernels; without one there is no
         // recipe for what certs/ and therefore vmlinux are made of. kbuild can make a default one.
         make.arg("CONFIG_MODULE_SIG_KEY=certs/signing_key.pem");
-        CompileDatabase::create(make, farm, &output, &prepared.database(), log)
+        CompileDatabase::create(make, farm, &output, &prepared.database, log)
     })?;
     cache.write_whole(&dir.join(COMPLETE), b"")?;
     Ok(prepared)
@@ -157,32 +217,52 @@ const COMPLETE: &str = "complete";
 const CHANGING: &str = "changing";
 
 impl Prepared {
-    /// The file of the compile database.
-    pub fn database(&self) -> PathBuf {
-        self.dir.join("commands")
+    /// The compile database.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn database(&self) -> Result<CompileDatabase> {
+        match self.making {
+            Some(_) => CompileDatabase::load(&self.database),
+            None => CompileDatabase::load_recorded(&self.objects, &self.source, &self.database),
+        }
+    }
+
+    /// Where compilers run when the source is read from the farm at `farm`.
+    pub fn directory(&self, farm: &Path) -> PathBuf {
+        match &self.inside {
+            Some(inside) => farm.join(inside),
+            None => self.objects.clone(),
+        }
     }
 
     /// `make` in this directory as it was prepared, without targets.
-    pub fn make(&self, jobs: usize) -> Command {
+    fn make(&self, making: &Making, jobs: usize) -> Command {
         let mut make = toolchain::command("make");
         // Whole lines, also when several makes print at once: the dry run's output is read.
         make.arg(format!("-j{jobs}")).arg("--output-sync=line").arg("-C").arg(&self.farm);
         make.arg(format!("O={}", self.objects.display()));
-        make.arg(format!("KERNELRELEASE={}", self.release));
+        make.arg(format!("KERNELRELEASE={}", making.release));
         make.arg(format!("CC={}", self.compiler.command));
         make
     }
 
+    /// Whether kbuild can be asked for what is missing.
+    pub fn can_generate(&self) -> bool {
+        self.making.is_some()
+    }
+
     /// Makes kbuild build `object`, and with it the headers that it needs; the object itself is
-    /// not kept. Returns whether kbuild succeeded.
+    /// not kept. Returns whether kbuild succeeded; it is not asked if the kernel was built here.
     ///
     /// # Errors
     /// I/O errors.
     pub fn generate_for(&self, object: &str, jobs: usize, log: &ToolLog) -> Result<bool> {
+        let Some(making) = &self.making else { return Ok(false) };
         let _lock = self.lock()?;
-        let changing = self.dir.join(CHANGING);
+        let changing = making.dir.join(CHANGING);
         fs::write(&changing, "")?;
-        let output = log.output(self.make(jobs).arg(object))?;
+        let output = log.output(self.make(making, jobs).arg(object))?;
         let built = self.objects.join(object);
         if built.exists() {
             fs::remove_file(built)?;
@@ -191,16 +271,14 @@ impl Prepared {
         Ok(output.status.success())
     }
 
-    /// Keeps other runs from making files in this directory.
+    /// Keeps other runs from making files in this directory. Nothing is made where the kernel was built:
+    /// there is no lock then.
     ///
     /// # Errors
     /// When the lock cannot be had.
-    pub fn lock(&self) -> Result<cache::Lock> {
-        cache::lock(&self.dir.with_extension("lock"))
-    }
-
-    fn is_complete(&self) -> bool {
-        self.dir.join(COMPLETE).exists() && !self.dir.join(CHANGING).exists()
+    pub fn lock(&self) -> Result<Option<cache::Lock>> {
+        let making = self.making.as_ref();
+        making.map(|making| cache::lock(&making.dir.with_extension("lock"))).transpose()
     }
 
     /// Runs make; its failure is about the user's source or tools.
@@ -211,5 +289,11 @@ impl Prepared {
         let hint = "the kernel's own build needs a tool or library: see the log; usually `flex`, \
                     `bison`, `bc`, `libelf-dev`, `libssl-dev`, `pahole` or `python3`";
         Err(Refusal::new(Code::PrepareFailed, place, failed.to_string(), hint).into())
+    }
+}
+
+impl Making {
+    fn is_complete(&self) -> bool {
+        self.dir.join(COMPLETE).exists() && !self.dir.join(CHANGING).exists()
     }
 }

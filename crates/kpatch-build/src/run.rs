@@ -19,7 +19,6 @@ use crate::outcome::Usage;
 use crate::progress::Progress;
 use crate::progress::seconds;
 use crate::report;
-use crate::source_tree;
 use crate::target;
 use crate::work_dir::WorkDir;
 
@@ -42,7 +41,7 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
     let log = ToolLog::open(&work.path.join("log"))?;
     progress.detail(&format!("work directory: {}", work.path.display()));
 
-    let tree = progress.step("read the source tree", || source_tree::read(&cli.settings.source))?;
+    let tree = progress.step("read the source tree", || parts.read_source(&cli.settings.source))?;
     let target = progress.step("read the kernel's image and symbols", || {
         target::open(parts, &tree.root, &tree.version)
     })?;
@@ -51,7 +50,7 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
         false => Some(target.identity.as_ref().map_err(Refusal::clone)?),
     };
     let context = Context { cache: &cache, work: &work.path, jobs, log: &log, progress: &progress };
-    let front = front::run(&context, &tree, &target.shipped(), &patches)?;
+    let front = front::run(&context, &tree, &target.origin(), &patches)?;
     let is_text = cli.format == Format::Text;
     let explained = (cli.explain || !is_text).then_some(&mut report.objects);
     let objects = progress.step("diff", || {

@@ -1,6 +1,7 @@
 //! The user's source tree: what is in it, its fingerprint, its version. It is only ever read.
 //! Bias: files that a build inside the tree leaves behind are not source; they are left out, so
-//! that a tree with a configuration of its own serves as well as a clean one.
+//! that a tree with a configuration of its own serves as well as a clean one. Where that build is the
+//! kernel to patch, what it generated is kept and only what it compiled is left out.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -47,10 +48,13 @@ impl State {
         Self { size: data.len(), modified, mode: data.mode() & 0o111 }
     }
 
-    fn list(self, listing: &mut Vec<u8>) {
-        listing.extend_from_slice(&self.size.to_le_bytes());
-        listing.extend_from_slice(&self.modified.to_le_bytes());
-        listing.extend_from_slice(&self.mode.to_le_bytes());
+    /// For keys of caches: equal bytes mean an equal state.
+    pub fn bytes(self) -> [u8; 28] {
+        let mut bytes = [0; 28];
+        bytes[..8].copy_from_slice(&self.size.to_le_bytes());
+        bytes[8..24].copy_from_slice(&self.modified.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.mode.to_le_bytes());
+        bytes
     }
 }
 
@@ -63,6 +67,15 @@ pub struct Entry {
     pub kind: Kind,
 }
 
+/// What is taken of files that a build made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// Nothing: the tree is as it was unpacked.
+    LeftOut,
+    /// What it generated for compilers to read; not what compilers and linkers made.
+    Generated,
+}
+
 /// A kernel source tree as it was when it was read.
 #[derive(Debug, Clone)]
 pub struct SourceTree {
@@ -70,17 +83,29 @@ pub struct SourceTree {
     pub root: PathBuf,
     /// All entries that are source, sorted by path (a directory comes before what is in it).
     pub entries: Vec<Entry>,
+    /// kbuild's records (`.x.o.cmd`) of what a build made, sorted; none where that is left out.
+    pub records: Vec<Entry>,
     /// `6.12.117`, from the top Makefile.
     pub version: String,
     /// Names root and content: equal keys mean the same tree, unchanged.
     pub key: String,
+    /// Names root, paths and what leads where, whatever is in the files: equal keys mean equal farms.
+    pub layout: String,
 }
 
-/// Reads the tree at `root`.
+/// Reads the tree at `root`, as it was unpacked.
 ///
 /// # Errors
 /// `TargetIncomplete` when it is not a kernel source tree; I/O errors.
 pub fn read(root: &Path) -> Result<SourceTree> {
+    read_with(root, Made::LeftOut)
+}
+
+/// Reads the tree at `root`, and what `made` says of what a build made in it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(root: &Path, made: Made) -> Result<SourceTree> {
     let makefile = root.join("Makefile");
     let not_a_tree = |what: String| {
         let place = Place::file(root.display().to_string());
@@ -92,11 +117,42 @@ pub fn read(root: &Path) -> Result<SourceTree> {
     let version = makefile_version(&text)
         .ok_or_else(|| not_a_tree("the top Makefile names no kernel version".to_owned()))?;
     let root = root.canonicalize()?;
-    let mut entries = walk(&root, Path::new(""))?;
-    entries.par_sort_unstable();
-    let key = tree_key(&root, &entries);
-    Ok(SourceTree { root, entries, version, key })
+    let (entries, records) = list(&root, made)?;
+    let (key, layout) = tree_keys(&root, &entries);
+    Ok(SourceTree { root, entries, records, version, key, layout })
 }
+
+/// An object directory that is not in the source tree.
+#[derive(Debug, Clone)]
+pub struct ObjectTree {
+    /// kbuild's records, sorted.
+    pub records: Vec<Entry>,
+    /// Names root and content of what it has for compilers to read.
+    pub key: String,
+}
+
+/// Reads the object directory at `root`, which has no symbolic links in its path.
+///
+/// # Errors
+/// I/O errors.
+pub fn read_objects(root: &Path) -> Result<ObjectTree> {
+    let (entries, records) = list(root, Made::Generated)?;
+    let (key, _) = tree_keys(root, &entries);
+    Ok(ObjectTree { records, key })
+}
+
+/// What is below `root`, sorted: entries, and kbuild's records.
+fn list(root: &Path, made: Made) -> Result<(Vec<Entry>, Vec<Entry>)> {
+    let mut entries = walk(root, Path::new(""), made)?;
+    entries.par_sort_unstable();
+    let is_record = |entry: &Entry| {
+        made == Made::Generated && entry.path.as_os_str().as_encoded_bytes().ends_with(RECORD)
+    };
+    Ok(entries.into_iter().partition(|entry| !is_record(entry)))
+}
+
+/// What the names of kbuild's records end with.
+const RECORD: &[u8] = b".cmd";
 
 impl SourceTree {
     /// Whether `path` (relative to the root) is a file of the source.
@@ -107,48 +163,54 @@ impl SourceTree {
     }
 }
 
-fn tree_key(root: &Path, entries: &[Entry]) -> String {
+/// The tree's keys: with and without the state of files.
+fn tree_keys(root: &Path, entries: &[Entry]) -> (String, String) {
     let mut listing = Vec::with_capacity(entries.len() * 80);
+    let mut layout = Vec::with_capacity(entries.len() * 50);
     for entry in entries {
-        listing.extend_from_slice(entry.path.as_os_str().as_encoded_bytes());
-        listing.push(0);
-        match &entry.kind {
-            Kind::Directory => listing.push(b'd'),
-            Kind::File(state) => {
-                listing.push(b'f');
-                state.list(&mut listing);
-            }
-            Kind::Link(target, state) => {
-                listing.push(b'l');
-                listing.extend_from_slice(target.as_os_str().as_encoded_bytes());
-                listing.push(0);
-                state.iter().for_each(|state| state.list(&mut listing));
+        for listing in [&mut listing, &mut layout] {
+            listing.extend_from_slice(entry.path.as_os_str().as_encoded_bytes());
+            listing.push(0);
+            match &entry.kind {
+                Kind::Directory => listing.push(b'd'),
+                Kind::File(_) => listing.push(b'f'),
+                Kind::Link(target, _) => {
+                    listing.push(b'l');
+                    listing.extend_from_slice(target.as_os_str().as_encoded_bytes());
+                    listing.push(0);
+                }
             }
         }
+        if let Kind::File(state) | Kind::Link(_, Some(state)) = &entry.kind {
+            listing.extend_from_slice(&state.bytes());
+        }
     }
-    let key = ContentKey::new("source tree 3");
-    key.part(root.as_os_str().as_encoded_bytes()).part(listing).name()
+    let name = |kind: &str, listing: Vec<u8>| {
+        let key = ContentKey::new(kind).part(root.as_os_str().as_encoded_bytes());
+        key.part(listing).name()
+    };
+    (name("source tree 4", listing), name("source tree layout 1", layout))
 }
 
 /// The entries below `dir`, in no particular order.
-fn walk(root: &Path, dir: &Path) -> Result<Vec<Entry>> {
+fn walk(root: &Path, dir: &Path, made: Made) -> Result<Vec<Entry>> {
     let absolute = root.join(dir);
     let context = || format!("cannot read `{}`", absolute.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(&absolute).with_context(context)? {
         names.push(entry.with_context(context)?);
     }
-    let made = Made::of_directory(&absolute, &names);
+    let left_out = LeftOut::of_directory(&absolute, &names, made);
     let mut entries = Vec::with_capacity(names.len());
     let mut subdirs = Vec::new();
     for name in names {
         let path = dir.join(name.file_name());
         let kind = name.file_type()?;
         if kind.is_dir() {
-            if !is_build_directory(&path) {
+            if !is_build_directory(&path, made) {
                 subdirs.push(path);
             }
-        } else if made.contains(&path, &name.file_name()) {
+        } else if left_out.contains(&path, &name.file_name()) {
             continue;
         } else if kind.is_symlink() {
             let target = fs::read_link(root.join(&path))?;
@@ -161,48 +223,57 @@ fn walk(root: &Path, dir: &Path) -> Result<Vec<Entry>> {
         }
     }
     let below: Vec<Vec<Entry>> =
-        subdirs.par_iter().map(|subdir| walk(root, subdir)).collect::<Result<_>>()?;
+        subdirs.par_iter().map(|subdir| walk(root, subdir, made)).collect::<Result<_>>()?;
     entries.extend(subdirs.into_iter().map(|path| Entry { path, kind: Kind::Directory }));
     entries.extend(below.into_iter().flatten());
     Ok(entries)
 }
 
 /// Directories that only a configured tree has, and version control.
-fn is_build_directory(path: &Path) -> bool {
+fn is_build_directory(path: &Path, made: Made) -> bool {
     let Some(text) = path.to_str() else { return false };
-    if matches!(text, ".git" | "include/config" | "include/generated" | ".tmp_versions") {
+    // No compiler reads what is in `include/config`: make does, a file for each option.
+    if matches!(text, ".git" | ".tmp_versions" | "include/config") {
         return true;
     }
-    text.strip_prefix("arch/")
+    made == Made::LeftOut && (text == "include/generated" || is_generated_for_arch(text))
+}
+
+fn is_generated_for_arch(path: &str) -> bool {
+    path.strip_prefix("arch/")
         .and_then(|rest| rest.split_once('/'))
         .is_some_and(|(_, rest)| rest == "include/generated")
 }
 
-/// What in one directory was made by a build inside the tree.
-struct Made {
+/// What in one directory is left out, since a build made it.
+struct LeftOut {
     names: BTreeSet<String>,
+    made: Made,
 }
 
-impl Made {
+impl LeftOut {
     /// kbuild records each target `x` in `.x.cmd`; targets without such a record (generated
     /// headers) are named, without wildcards, in the directory's own `.gitignore`.
-    fn of_directory(dir: &Path, names: &[fs::DirEntry]) -> Self {
-        let mut made = BTreeSet::new();
+    fn of_directory(dir: &Path, names: &[fs::DirEntry], made: Made) -> Self {
+        let mut left_out = Self { names: BTreeSet::new(), made };
+        if made == Made::Generated {
+            return left_out;
+        }
         for name in names {
             let name = name.file_name();
             let target =
                 name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(".cmd"));
-            made.extend(target.map(str::to_owned));
+            left_out.names.extend(target.map(str::to_owned));
         }
         let ignored = fs::read_to_string(dir.join(".gitignore")).unwrap_or_default();
         for line in ignored.lines() {
             let name = line.strip_prefix('/').unwrap_or(line);
             let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c));
             if plain && name.contains(|c: char| c.is_ascii_alphanumeric()) {
-                made.insert(name.to_owned());
+                left_out.names.insert(name.to_owned());
             }
         }
-        Self { names: made }
+        left_out
     }
 
     fn contains(&self, path: &Path, name: &OsStr) -> bool {
@@ -221,6 +292,9 @@ impl Made {
             "modules.builtin.modinfo",
         ];
         let Some(name) = name.to_str() else { return false };
+        if self.made == Made::Generated && name.as_bytes().ends_with(RECORD) {
+            return false;
+        }
         let at_top = path.parent() == Some(Path::new(""));
         self.names.contains(name)
             || SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
@@ -283,13 +357,42 @@ mod tests {
     }
 
     #[test]
+    fn keeps_what_a_build_generated_and_lists_its_records() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "Makefile", "VERSION = 6\nPATCHLEVEL = 12\n");
+        let generated =
+            ["include/generated/a.h", "arch/x86/include/generated/q.h", "fs/gen.c", "fs/a.c"];
+        for path in
+            generated.iter().chain(&["fs/a.o", "fs/.a.o.cmd", "fs/m.ko", "vmlinux", ".git/x"])
+        {
+            write(dir.path(), path, "made");
+        }
+        write(dir.path(), "fs/.gitignore", "gen.c\n");
+        let tree = read_with(dir.path(), Made::Generated).unwrap();
+        assert!(generated.iter().all(|path| tree.has_file(Path::new(path))), "{tree:?}");
+        for path in ["fs/a.o", "fs/.a.o.cmd", "fs/m.ko", "vmlinux", ".git/x"] {
+            assert!(!tree.has_file(Path::new(path)), "{path}");
+        }
+        let records: Vec<&Path> = tree.records.iter().map(|entry| entry.path.as_path()).collect();
+        assert_eq!(records, [Path::new("fs/.a.o.cmd")]);
+        assert!(read(dir.path()).unwrap().records.is_empty());
+    }
+
+    #[test]
     fn a_changed_file_changes_the_key() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "Makefile", "VERSION = 7\nPATCHLEVEL = 0\n");
-        let before = read(dir.path()).unwrap();
-        assert_eq!(before.key, read(dir.path()).unwrap().key);
         write(dir.path(), "x.c", "int x;\n");
-        assert_ne!(before.key, read(dir.path()).unwrap().key);
+        let before = read(dir.path()).unwrap();
+        let again = read(dir.path()).unwrap();
+        assert_eq!((&before.key, &before.layout), (&again.key, &again.layout));
+        // Other content is another tree, of the same layout.
+        write(dir.path(), "x.c", "long x;\n");
+        let changed = read(dir.path()).unwrap();
+        assert_ne!(before.key, changed.key);
+        assert_eq!(before.layout, changed.layout);
+        write(dir.path(), "y.c", "int y;\n");
+        assert_ne!(before.layout, read(dir.path()).unwrap().layout);
     }
 
     #[test]

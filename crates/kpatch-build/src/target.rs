@@ -1,6 +1,9 @@
-//! The target: a kernel as a distribution ships it. All its parts are found, read and held against
-//! each other before anything is compiled. Bias: parts of two kernels together make a module that
-//! loads and patches the wrong addresses, so whatever disagrees is refused.
+//! The target: a kernel as a distribution ships it, or as it was built here. All its parts are found, read
+//! and held against each other before anything is compiled. Bias: parts of two kernels together make a
+//! module that loads and patches the wrong addresses, so whatever disagrees is refused.
+
+mod built_tree;
+mod distribution;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -16,6 +19,7 @@ use shipped_kernel::Exports;
 use shipped_kernel::FtraceSites;
 use shipped_kernel::Image;
 use shipped_kernel::Kallsyms;
+use shipped_kernel::ModuleFiles;
 use shipped_kernel::TextRanges;
 use shipped_kernel::config;
 use shipped_kernel::symvers;
@@ -24,20 +28,36 @@ use crate::agree;
 use crate::cli::Settings;
 use crate::gate;
 use crate::gate::Identity;
-use crate::outcome::Usage;
+use crate::prepare::Built;
+use crate::prepare::Origin;
 use crate::prepare::Shipped;
+use crate::source_tree;
+use crate::source_tree::Made;
+use crate::source_tree::SourceTree;
+
+/// Where a kernel comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A distribution's packages.
+    Distribution,
+    /// A tree that was built here.
+    BuiltTree,
+}
 
 /// Where the parts of the target are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
+    /// Where they come from.
+    pub kind: Kind,
     /// What `uname -r` prints on it.
     pub release: String,
-    /// Its headers: `Module.symvers`, and `.config` unless another is named.
+    /// Its headers, or the directory that it was built in: `Module.symvers`, and `.config` unless another
+    /// is named.
     pub headers: PathBuf,
     /// Its image.
     pub image: PathBuf,
     /// Its modules.
-    pub modules: PathBuf,
+    pub modules: ModuleFiles,
     /// Its configuration.
     pub config: PathBuf,
 }
@@ -67,44 +87,41 @@ pub struct Target {
     other_config: Vec<Drift>,
 }
 
-/// Where the parts are: as named on the command line, else where distributions put them.
+/// Where the parts are: in the tree, if it or the object directory holds a kernel that was built there and
+/// no other is named; else as named on the command line, or where distributions put them.
 ///
 /// # Errors
-/// [`Usage`] when no release is named and the running kernel's is not to be had; a refusal for each
-/// part that does not exist.
+/// [`crate::outcome::Usage`] when no release is named and the running kernel's is not to be had; a refusal
+/// for each part that does not exist.
 pub fn locate(settings: &Settings) -> Result<Parts> {
-    let release = match &settings.kernel {
-        Some(release) => release.clone(),
-        None => std::fs::read_to_string("/proc/sys/kernel/osrelease")
-            .map(|text| text.trim().to_owned())
-            .map_err(|error| Usage(format!("name the kernel with `-k`: {error}")))?,
-    };
-    let or = |named: &Option<PathBuf>, usual: String| named.clone().unwrap_or(usual.into());
-    let headers = or(&settings.headers, format!("/usr/src/linux-headers-{release}"));
-    let parts = Parts {
-        image: or(&settings.image, format!("/boot/vmlinuz-{release}")),
-        modules: or(&settings.modules, format!("/lib/modules/{release}")),
-        config: settings.config.clone().unwrap_or_else(|| headers.join(".config")),
-        headers,
-        release,
-    };
-    let missing = |what: &str, path: &Path, option: &str| {
-        (!path.exists()).then(|| {
-            Refusal::new(
-                Code::TargetIncomplete,
-                Place::file(path.display().to_string()),
-                format!("{what} of `{}` does not exist", parts.release),
-                format!("unpack or install the kernel's package, or name the place with {option}"),
-            )
-        })
-    };
-    let refusals = [
-        missing("the image", &parts.image, "--image"),
-        missing("the directory of modules", &parts.modules, "--modules"),
-        missing("the configuration", &parts.config, "--config or --headers"),
-        missing("Module.symvers", &parts.headers.join("Module.symvers"), "--headers"),
-    ];
-    Ok(Refusals::none_or(refusals.into_iter().flatten().collect(), parts)?)
+    match built_tree::find(settings)? {
+        Some(objects) => Ok(built_tree::locate(settings, objects)?),
+        None => distribution::locate(settings),
+    }
+}
+
+impl Parts {
+    /// Reads the source tree `source`, as far as this kernel is made of it.
+    ///
+    /// # Errors
+    /// As [`source_tree::read`].
+    pub fn read_source(&self, source: &Path) -> Result<SourceTree> {
+        let is_inside = || self.headers.starts_with(source.canonicalize().unwrap_or_default());
+        match self.kind {
+            Kind::BuiltTree if is_inside() => source_tree::read_with(source, Made::Generated),
+            Kind::BuiltTree | Kind::Distribution => source_tree::read(source),
+        }
+    }
+
+    /// What to do about parts that are of different versions.
+    fn hint(&self, distribution: &'static str) -> &'static str {
+        match self.kind {
+            Kind::Distribution => distribution,
+            Kind::BuiltTree => {
+                "build the kernel to its end from this very tree (`make`), and run what that gives"
+            }
+        }
+    }
 }
 
 /// Reads the target's parts and holds them against each other and against the source tree's version.
@@ -120,9 +137,9 @@ pub fn open(parts: Parts, source: &Path, source_version: &str) -> Result<Target>
 
     let mut refusals = Vec::new();
     let banner = &image.banner;
-    let mut differ = |place: &Path, what: String, hint: &str| {
+    let mut differ = |place: &Path, what: String, hint: &'static str| {
         let place = Place::file(place.display().to_string());
-        refusals.push(Refusal::new(Code::VersionMismatch, place, what, hint));
+        refusals.push(Refusal::new(Code::VersionMismatch, place, what, parts.hint(hint)));
     };
     if banner.release != parts.release {
         differ(
@@ -131,7 +148,9 @@ pub fn open(parts: Parts, source: &Path, source_version: &str) -> Result<Target>
             "name the release of the kernel that is to be patched with -k, and its image",
         );
     }
-    if banner.source_version != source_version {
+    // A tree's own name for its version (EXTRAVERSION) begins the release of what is built from it.
+    let is_built_from = parts.kind == Kind::BuiltTree && banner.release.starts_with(source_version);
+    if banner.source_version != source_version && !is_built_from {
         differ(
             source,
             format!(
@@ -216,32 +235,16 @@ impl Target {
         Some(format!("CONFIG_{symbol} is {prepared}, in the headers {shipped}{more}"))
     }
 
-    /// What preparing an object directory needs to know.
-    pub fn shipped(&self) -> Shipped {
-        Shipped {
-            config: self.parts.config.clone(),
-            symvers: self.parts.headers.join("Module.symvers"),
-            release: self.parts.release.clone(),
+    /// What there is to compile parts of it by.
+    pub fn origin(&self) -> Origin {
+        let config = self.parts.config.clone();
+        match self.parts.kind {
+            Kind::Distribution => Origin::Shipped(Shipped {
+                config,
+                symvers: self.parts.headers.join("Module.symvers"),
+                release: self.parts.release.clone(),
+            }),
+            Kind::BuiltTree => Origin::Built(Built { objects: self.parts.headers.clone(), config }),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::Cli;
-    use clap::Parser;
-
-    #[test]
-    fn names_every_part_that_is_missing() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(".config"), "").unwrap();
-        let path = dir.path().to_str().unwrap();
-        let cli = ["kpatch-build", "-s", path, "-k", "0.0.0-none", "--headers", path, "x.patch"];
-        let error = locate(&Cli::parse_from(cli).settings).unwrap_err();
-        let refusals = error.downcast::<Refusals>().unwrap().0;
-        assert_eq!(refusals.len(), 3);
-        assert!(refusals.iter().all(|refusal| refusal.code == Code::TargetIncomplete));
-        assert!(refusals[0].to_string().contains("/boot/vmlinuz-0.0.0-none"), "{}", refusals[0]);
     }
 }

@@ -73,6 +73,19 @@ pub struct Compiler {
 /// `CompilerMismatch` when it is not installed or is of another version; `TargetIncomplete` when
 /// the configuration names none.
 pub fn find_compiler(config: &str, config_file: &Path) -> Result<Compiler, Refusals> {
+    find_compiler_as(None, config, config_file)
+}
+
+/// As [`find_compiler`]; `command` is taken if it is that compiler. What calls itself `gcc` may have been
+/// run by a path.
+///
+/// # Errors
+/// As [`find_compiler`].
+pub fn find_compiler_as(
+    command: Option<&str>,
+    config: &str,
+    config_file: &Path,
+) -> Result<Compiler, Refusals> {
     let place = Place::file(config_file.display().to_string());
     let wanted = config
         .lines()
@@ -92,6 +105,8 @@ pub fn find_compiler(config: &str, config_file: &Path) -> Result<Compiler, Refus
         let hint = format!("install package `{package}` in the version that built the kernel");
         Refusals::from(Refusal::new(Code::CompilerMismatch, place.clone(), message, hint))
     };
+    let known = command.filter(|command| first_line(command).as_deref() == Some(wanted));
+    let name = known.unwrap_or(name);
     match first_line(name) {
         Some(found) if found == wanted => {
             let (command, version) = (name.to_owned(), wanted.to_owned());

@@ -8,9 +8,15 @@ use clap::Args;
 /// The kernel, and how the run is made.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Kernel source of exactly the kernel's version; may be read-only, configured or not
+    /// Kernel source of exactly the kernel's version; may be read-only, configured or not. If a kernel was
+    /// built in it, that is the one to patch, unless another is named
     #[arg(short, long, value_name = "DIR")]
     pub source: PathBuf,
+
+    /// Directory that the kernel was built in, if not in its source (`make O=DIR`)
+    #[arg(short = 'O', long, value_name = "DIR",
+          conflicts_with_all = ["kernel", "headers", "image", "config"])]
+    pub objdir: Option<PathBuf>,
 
     /// Release of the kernel to patch, as `uname -r` prints it [default: the running kernel's]
     #[arg(short, long, value_name = "RELEASE")]
@@ -25,7 +31,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
 
-    /// The kernel's modules [default: /lib/modules/RELEASE]
+    /// The kernel's modules [default: /lib/modules/RELEASE, or those that were built]
     #[arg(long, value_name = "DIR")]
     pub modules: Option<PathBuf>,
 
@@ -59,6 +65,12 @@ impl Settings {
     pub fn jobs(&self) -> usize {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         self.jobs.map_or_else(processors, usize::from)
+    }
+
+    /// Whether a kernel is named that was not built here.
+    pub fn names_distribution(&self) -> bool {
+        let named = [&self.headers, &self.image, &self.config];
+        self.kernel.is_some() || named.iter().any(|part| part.is_some())
     }
 
     /// The cache directory.

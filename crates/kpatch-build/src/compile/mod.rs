@@ -123,7 +123,7 @@ pub fn compile(
         let [exact, original, patched] = sides else { continue };
         let read = depfile::read_by(
             &patched.depfile,
-            &setting.prepared.objects,
+            &setting.prepared.directory(farm.root()),
             farm.root(),
             setting.source,
             touched,
@@ -238,7 +238,7 @@ impl Run<'_> {
     /// Has kbuild make the headers that `unit` needs; whether there is a point in trying again.
     fn generate(&self, unit: &TranslationUnit) -> Result<bool> {
         // Objects outside their directory's Makefile are no targets that kbuild knows singly.
-        if unit.object.contains("..") {
+        if unit.object.contains("..") || !self.setting.prepared.can_generate() {
             return Ok(false);
         }
         let mut generated = self.generated.lock().unwrap_or_else(PoisonError::into_inner);

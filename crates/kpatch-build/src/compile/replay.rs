@@ -104,17 +104,19 @@ pub(super) fn command(
     depfile: &Path,
 ) -> Result<Command> {
     let text = |path: &Path| path.to_str().map(str::to_owned).context("a path is not UTF-8");
-    let base = text(&prepared.farm)?;
-    let root = farm.map_or_else(|| Ok(base.clone()), text)?;
-    let arguments = rewrite(&unit.arguments, &base, &root, &text(object)?, &text(depfile)?)?;
+    let recorded = text(&prepared.source)?;
+    let farm = farm.unwrap_or(&prepared.farm);
+    let root = text(farm)?;
+    let directory = prepared.directory(farm);
+    let arguments = rewrite(&unit.arguments, &recorded, &root, &text(object)?, &text(depfile)?)?;
     let (compiler, rest) = arguments.split_first().context("an empty compiler command")?;
     let (last, flags) = rest.split_last().context("a compiler command without a file")?;
     let mut command = toolchain::command(compiler);
-    command.current_dir(&prepared.objects).args(flags).args(side.flags(unit));
+    command.current_dir(&directory).args(flags).args(side.flags(unit));
     if side != Side::Exact {
         // Debug information is relative to the tree: the same wherever source and cache are.
         command.arg(format!("-fdebug-prefix-map={root}=."));
-        command.arg(format!("-fdebug-prefix-map={}=.", text(&prepared.objects)?));
+        command.arg(format!("-fdebug-prefix-map={}=.", text(&directory)?));
         command.arg(format!("-I{}", text(&headers.directory)?));
     }
     command.arg(last);
@@ -130,7 +132,7 @@ fn rewrite(
     depfile: &str,
 ) -> Result<Vec<String>> {
     let mut rewritten: Vec<String> =
-        arguments.iter().map(|argument| argument.replace(base, root)).collect();
+        arguments.iter().map(|argument| replace_path(argument, base, root)).collect();
     let output = arguments.iter().rposition(|argument| argument == "-o");
     let output = output.context("a compiler command without `-o`")?;
     *rewritten.get_mut(output + 1).context("a compiler command that ends with `-o`")? =
@@ -141,9 +143,35 @@ fn rewrite(
     Ok(rewritten)
 }
 
+/// `text` with the path `from` replaced by `to`, also as the beginning of a path; `/a/linux-old` does not
+/// begin with `/a/linux`.
+fn replace_path(text: &str, from: &str, to: &str) -> String {
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(from) {
+        let (before, found) = rest.split_at(at);
+        let behind = &found[from.len()..];
+        let goes_on = behind.starts_with(|c: char| c.is_alphanumeric() || "-_.+~@".contains(c));
+        replaced.push_str(before);
+        replaced.push_str(if goes_on { from } else { to });
+        rest = behind;
+    }
+    replaced + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replaces_a_path_and_what_is_in_it() {
+        let replace = |text: &str| replace_path(text, "/a/linux", "/f");
+        assert_eq!(replace("-fmacro-prefix-map=/a/linux/="), "-fmacro-prefix-map=/f/=");
+        assert_eq!(replace("-I/a/linux"), "-I/f");
+        assert_eq!(replace("/a/linux/x:/a/linux/y"), "/f/x:/f/y");
+        assert_eq!(replace("-I/a/linux-out/include -I/a/linux"), "-I/a/linux-out/include -I/f");
+        assert_eq!(replace("-I./include"), "-I./include");
+    }
 
     #[test]
     fn replaces_paths_and_outputs_everywhere() {

@@ -1,22 +1,30 @@
-//! The compile database of a kernel that was never built here: every C translation unit with the
-//! command that kbuild would run for it and what its object is linked into, taken from kbuild's own
-//! dry run. Bias: nothing about flags or membership is guessed from paths; an object that no recipe
-//! puts into `vmlinux` or a module is not kernel text.
+//! The compile database of a kernel: every C translation unit with the command that kbuild runs for it
+//! and what its object is linked into. Of a kernel that was never built here it is taken from kbuild's own
+//! dry run, of one that was from the records of that build. Bias: nothing about flags or membership is
+//! guessed from paths; an object that no recipe puts into `vmlinux` or a module is not kernel text.
 
 mod includers;
 mod recipes;
+mod saved;
 mod shell;
 mod store;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::ensure;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
 use tool_run::ToolLog;
+
+use crate::cache::Cache;
 
 /// What an object is linked into.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,10 +68,12 @@ pub struct TranslationUnit {
     pub arguments: Vec<String>,
 }
 
-/// All translation units of one prepared kernel.
+/// All translation units of one kernel.
 #[derive(Debug)]
 pub struct CompileDatabase {
     store: store::Store,
+    /// Where the kernel was built, if it was.
+    build: Option<saved::Places>,
 }
 
 impl CompileDatabase {
@@ -102,6 +112,43 @@ impl CompileDatabase {
         Ok(())
     }
 
+    /// Reads the records `records` (`.x.o.cmd`, relative to `objects`) of a kernel that was built in the
+    /// directory `objects` from the tree `source`; both are absolute and free of symbolic links.
+    ///
+    /// # Errors
+    /// `VersionMismatch` when it was built from another tree; `TargetIncomplete` when there are no records of
+    /// it, or no `modules.order`; I/O errors.
+    pub fn record(
+        objects: &Path,
+        source: &Path,
+        records: &[PathBuf],
+        file: &Path,
+        cache: &Cache,
+    ) -> Result<()> {
+        let places = saved::Places { objects: objects.to_owned(), source: source.to_owned() };
+        let saved::Saved { mut units, included, elsewhere } = saved::read(&places, records)?;
+        let refuse = |code, message: String, hint| {
+            let place = Place::file(objects.display().to_string());
+            Err(Refusal::new(code, place, message, hint).into())
+        };
+        if units.is_empty() {
+            return match elsewhere {
+                Some(other) => refuse(
+                    Code::VersionMismatch,
+                    format!("was not built from `{}`: `{other}` is not in it", source.display()),
+                    "name the source tree that the kernel was built from, at the place where it was",
+                ),
+                None => refuse(
+                    Code::TargetIncomplete,
+                    "has no records of how its objects were compiled (`.cmd` files)".to_owned(),
+                    "build the kernel to its end, and leave its object directory as it is",
+                ),
+            };
+        }
+        units.sort_by(|a, b| (&a.source, &a.object).cmp(&(&b.source, &b.object)));
+        cache.write_whole(file, store::write(&units, &included).as_bytes())
+    }
+
     /// Loads a database that [`CompileDatabase::create`] wrote.
     ///
     /// # Errors
@@ -109,7 +156,53 @@ impl CompileDatabase {
     pub fn load(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file)
             .with_context(|| format!("cannot read compile database `{}`", file.display()))?;
-        Ok(Self { store: store::Store::parse(text)? })
+        Ok(Self { store: store::Store::parse(text)?, build: None })
+    }
+
+    /// Loads a database that [`CompileDatabase::record`] wrote for these directories.
+    ///
+    /// # Errors
+    /// As [`CompileDatabase::load`].
+    pub fn load_recorded(objects: &Path, source: &Path, file: &Path) -> Result<Self> {
+        let build = saved::Places { objects: objects.to_owned(), source: source.to_owned() };
+        Ok(Self { build: Some(build), ..Self::load(file)? })
+    }
+
+    /// The files of the source tree, relative to it, that the compiler read for `unit` when the kernel was
+    /// built: the C file, headers, generated ones where they lie in the tree. One record is read for each
+    /// call. `None` for a kernel that was not built here, or without a record.
+    ///
+    /// What was edited since may include other files now.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn files_read(&self, unit: &TranslationUnit) -> Result<Option<BTreeSet<String>>> {
+        match &self.build {
+            Some(places) => saved::files_read(places, &unit.object),
+            None => Ok(None),
+        }
+    }
+
+    /// The program that the units are compiled by: the first word of a command, without what runs it
+    /// (`ccache`).
+    ///
+    /// # Errors
+    /// When the database is damaged.
+    pub fn compiler(&self) -> Result<Option<String>> {
+        let Some(source) = self.store.sources().next() else { return Ok(None) };
+        let program = |unit: TranslationUnit| {
+            unit.arguments.into_iter().take_while(|word| !word.starts_with('-')).last()
+        };
+        Ok(self.store.units(source)?.into_iter().find_map(program))
+    }
+
+    /// All units, by source and object.
+    ///
+    /// # Errors
+    /// When the database is damaged.
+    pub fn units(&self) -> Result<Vec<TranslationUnit>> {
+        let units = self.store.sources().map(|source| self.store.units(source));
+        Ok(units.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// The units that compile `source` (relative to the tree): as their main file, or by including

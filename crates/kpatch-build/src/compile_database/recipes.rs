@@ -1,7 +1,7 @@
-//! Reads the recipes that `make -n` prints: compiler commands, `.mod` files (the objects of a
+//! Reads what kbuild's commands say about objects: compiler commands, `.mod` files (the objects of a
 //! module), `built-in.a` and `lib.a` archives (the objects of vmlinux). Their form is that of
 //! scripts/Makefile.build: `cmd_cc_o_c`, `cmd_mod`, `cmd_ar_builtin`, and `cmd_ar` of
-//! scripts/Makefile.lib.
+//! scripts/Makefile.lib. They come from `make -n`, or from the records of a build.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -16,23 +16,36 @@ use super::TranslationUnit;
 use super::normalize;
 use super::shell;
 
-/// One recipe line that says something about C objects.
-enum Recipe {
+/// One command that says something about C objects.
+pub(super) enum Recipe {
     Compile(TranslationUnit),
     /// A module's path without suffix, and its objects.
     Module(String, Vec<String>),
-    /// Objects (and archives, which have recipes of their own) of vmlinux.
-    Vmlinux(Vec<String>),
+    /// An archive of vmlinux and what is in it: objects, and archives that have recipes of their own.
+    Archive(String, Vec<String>),
 }
 
 /// The translation units that the dry run's output `text` names, in its order.
 pub(super) fn read(text: &str, source: &Path) -> Result<Vec<TranslationUnit>> {
     let source = source.to_str().context("the source tree's path is not UTF-8")?;
     let prefix = format!("{source}/");
+    // A generated C file lies in the object directory; no patch can touch it.
+    let source_of = |input: &str| normalize(input.strip_prefix(&prefix)?);
     let lines: Vec<&str> = text.lines().filter(|line| line.len() > 1).collect();
-    let recipes: Vec<Recipe> = lines.par_iter().filter_map(|line| recipe(line, &prefix)).collect();
+    let printed = |line: &&str| {
+        let (_, body) = line.split_once("; ").filter(|(first, _)| *first == "set -e")?;
+        recipe(body, &source_of)
+    };
+    Ok(units(lines.par_iter().filter_map(printed).collect()))
+}
+
+/// The units among `recipes`, with what the others say of what they are linked into.
+pub(super) fn units(recipes: Vec<Recipe>) -> Vec<TranslationUnit> {
     let mut owners: BTreeMap<String, BTreeSet<Owner>> = BTreeMap::new();
     let mut units: BTreeMap<String, TranslationUnit> = BTreeMap::new();
+    let mut own = |object: String, owner: &Owner| {
+        owners.entry(normalize(&object).unwrap_or(object)).or_default().insert(owner.clone());
+    };
     for recipe in recipes {
         match recipe {
             Recipe::Compile(unit) => {
@@ -41,51 +54,59 @@ pub(super) fn read(text: &str, source: &Path) -> Result<Vec<TranslationUnit>> {
             Recipe::Module(path, objects) => {
                 let base = path.rsplit('/').next().unwrap_or(&path);
                 let owner = Owner::Module { name: base.replace('-', "_"), path: path.clone() };
-                for object in objects {
-                    owners.entry(object).or_default().insert(owner.clone());
-                }
+                objects.into_iter().for_each(|object| own(object, &owner));
             }
-            Recipe::Vmlinux(objects) => {
-                for object in objects {
-                    owners.entry(object).or_default().insert(Owner::Vmlinux);
-                }
+            Recipe::Archive(_, objects) => {
+                objects.into_iter().for_each(|object| own(object, &Owner::Vmlinux));
             }
         }
     }
-    let own = |mut unit: TranslationUnit| {
-        unit.owners = owners.get(&unit.object).into_iter().flatten().cloned().collect();
+    let with_owners = |mut unit: TranslationUnit| {
+        let place = normalize(&unit.object);
+        let all = place.as_ref().and_then(|place| owners.get(place));
+        unit.owners = all.into_iter().flatten().cloned().collect();
         unit
     };
-    Ok(units.into_values().map(own).collect())
+    units.into_values().map(with_owners).collect()
 }
 
-fn recipe(line: &str, prefix: &str) -> Option<Recipe> {
-    let (_, echoed) = line.split_once("; ").filter(|(first, _)| *first == "set -e")?;
-    let body = echoed;
+/// What the command `body` says; `source_of` gives the C file that a compiler is given, relative to the
+/// source tree, if it is in there.
+pub(super) fn recipe(body: &str, source_of: &dyn Fn(&str) -> Option<String>) -> Option<Recipe> {
     if body.contains(" -c -o ") && body.contains("-Wp,-MMD,") {
-        return compile(body, prefix).map(Recipe::Compile);
+        return compile(body, source_of).map(Recipe::Compile);
     }
     if let Some((list, rest)) = between(body, "printf '%s\\n' ", " | awk '!x[$0]++ { print(\"") {
         let (dir, rest) = rest.split_once("\"$0) }' > ")?;
-        let (path, _) = rest.split_once(".mod;")?;
+        let path = first_command(rest).strip_suffix(".mod")?;
         let objects = list.split_whitespace().map(|object| format!("{dir}{object}"));
         return Some(Recipe::Module(path.to_owned(), objects.collect()));
     }
     if let Some((pattern, rest)) = between(body, "printf \"", "%s \" ") {
         let (list, rest) = rest.split_once(" | xargs ")?;
         // Thin archives made of full paths: `ar cDPrST dir/built-in.a`.
-        rest.split(';').next().filter(|command| command.ends_with("/built-in.a"))?;
+        let archive = first_command(rest).split_whitespace().last()?;
+        is_named(archive, "built-in.a").then_some(())?;
         let objects = list.split_whitespace().map(|object| format!("{pattern}{object}"));
-        return Some(Recipe::Vmlinux(objects.collect()));
+        return Some(Recipe::Archive(archive.to_owned(), objects.collect()));
     }
     if let Some((_, rest)) = body.split_once("/lib.a; ar ") {
-        let (command, _) = rest.split_once(';')?;
-        let mut words = command.split_whitespace().skip(1);
+        let mut words = first_command(rest).split_whitespace().skip(1);
         // The EFI stub's archive holds copies (`.stub.o`) and goes into the boot wrapper.
-        words.next().filter(|archive| archive.ends_with("lib.a"))?;
-        return Some(Recipe::Vmlinux(words.map(str::to_owned).collect()));
+        let archive = words.next().filter(|archive| archive.ends_with("lib.a"))?;
+        return Some(Recipe::Archive(archive.to_owned(), words.map(str::to_owned).collect()));
     }
     None
+}
+
+/// Whether a path's last part is `name`.
+fn is_named(path: &str, name: &str) -> bool {
+    path.rsplit('/').next() == Some(name)
+}
+
+/// What is before the first `;`.
+fn first_command(text: &str) -> &str {
+    text.split(';').next().unwrap_or_default().trim()
 }
 
 /// What is between the first `start` and the next `end`, and what follows.
@@ -94,7 +115,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, &'a st
     rest.split_once(end)
 }
 
-fn compile(body: &str, prefix: &str) -> Option<TranslationUnit> {
+fn compile(body: &str, source_of: &dyn Fn(&str) -> Option<String>) -> Option<TranslationUnit> {
     let is_compile = |words: &[String]| {
         words.iter().any(|word| word == "-c")
             && words.last().is_some_and(|word| word.ends_with(".c"))
@@ -104,9 +125,7 @@ fn compile(body: &str, prefix: &str) -> Option<TranslationUnit> {
     let arguments = shell::find_command(body, is_compile)?;
     let at = arguments.iter().rposition(|word| word == "-o")?;
     let object = arguments.get(at + 1)?.clone();
-    let input = arguments.last()?;
-    // A generated C file lies in the object directory; no patch can touch it.
-    let source = normalize(input.strip_prefix(prefix)?)?;
+    let source = source_of(arguments.last()?)?;
     let modname = arguments
         .iter()
         .find_map(|word| word.strip_prefix("-DKBUILD_MODNAME="))

@@ -9,6 +9,7 @@ use kpatch_build::cache::Cache;
 use kpatch_build::front;
 use kpatch_build::front::Context;
 use kpatch_build::front::Front;
+use kpatch_build::prepare::Origin;
 use kpatch_build::prepare::Shipped;
 use kpatch_build::progress::Progress;
 use kpatch_build::source_tree;
@@ -58,7 +59,12 @@ impl Kernel {
         let progress = Progress::new(true);
         let context = Context { cache: &cache, work, jobs: 2, log: &log, progress: &progress };
         let tree = progress.step("read the source tree", || source_tree::read(&self.source))?;
-        front::run(&context, &tree, &self.shipped, &front::read_patches(&files)?)
+        front::run(
+            &context,
+            &tree,
+            &Origin::Shipped(self.shipped.clone()),
+            &front::read_patches(&files)?,
+        )
     }
 
     /// A patch that replaces the line `line` of `file` (the line number is looked up) by `new`.
