@@ -6,6 +6,7 @@ use kpatch_elf::ObjectFile;
 use run_pre::Matched;
 use run_pre::Verdict;
 
+use crate::target::Kind;
 use crate::target::Target;
 
 /// So many functions of one file, or one of so many, are more than what releases of a stable series
@@ -31,6 +32,12 @@ pub(super) fn of(exact: &ObjectFile, matched: &Matched, target: &Target) -> Stri
         .filter(|verdict| matches!(verdict, Verdict::Different(_) | Verdict::Absent))
         .count();
     let all = matched.functions.len();
+    if target.parts.kind == Kind::BuiltTree {
+        return format!(
+            "likely the source: {different} of {all} functions differ; it was edited after the kernel was built: \
+             take that back or into the patch, or build the kernel anew and run that"
+        );
+    }
     if different >= MANY || different > 1 && different * SHARE >= all {
         return format!(
             "likely the configuration or the compiler's options: {different} of {all} functions differ; take \
