@@ -163,16 +163,16 @@ pub fn prepare(
     fs::write(prepared.objects.join(".config"), &config)?;
     fs::write(prepared.objects.join("Module.symvers"), &symvers)?;
     progress.step("configure the source as shipped", || {
-        prepared.run(prepared.make(&making, jobs).arg("olddefconfig"), log)
+        prepared.run(prepared.make_with(&making, jobs).arg("olddefconfig"), log)
     })?;
     refuse_drift(&shipped_config, &prepared)?;
     progress.step("prepare the object directory", || {
-        prepared.run(prepared.make(&making, jobs).args(["prepare", "modules_prepare"]), log)
+        prepared.run(prepared.make_with(&making, jobs).args(["prepare", "modules_prepare"]), log)
     })?;
     refuse_drift(&shipped_config, &prepared)?;
     progress.step("read the compile commands", || {
         let output = dir.join("dry-run");
-        let mut make = prepared.make(&making, jobs);
+        let mut make = prepared.make_with(&making, jobs);
         // The distribution's key exists only where it builds its kernels; without one there is no
         // recipe for what certs/ and therefore vmlinux are made of. kbuild can make a default one.
         make.arg("CONFIG_MODULE_SIG_KEY=certs/signing_key.pem");
@@ -236,8 +236,13 @@ impl Prepared {
         }
     }
 
-    /// `make` in this directory as it was prepared, without targets.
-    fn make(&self, making: &Making, jobs: usize) -> Command {
+    /// `make` in this directory as it was prepared, without targets. `None` where the kernel was built here:
+    /// nothing may be made there.
+    pub fn make(&self, jobs: usize) -> Option<Command> {
+        self.making.as_ref().map(|making| self.make_with(making, jobs))
+    }
+
+    fn make_with(&self, making: &Making, jobs: usize) -> Command {
         let mut make = toolchain::command("make");
         // Whole lines, also when several makes print at once: the dry run's output is read.
         make.arg(format!("-j{jobs}")).arg("--output-sync=line").arg("-C").arg(&self.farm);
@@ -262,7 +267,7 @@ impl Prepared {
         let _lock = self.lock()?;
         let changing = making.dir.join(CHANGING);
         fs::write(&changing, "")?;
-        let output = log.output(self.make(making, jobs).arg(object))?;
+        let output = log.output(self.make_with(making, jobs).arg(object))?;
         let built = self.objects.join(object);
         if built.exists() {
             fs::remove_file(built)?;
