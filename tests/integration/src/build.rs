@@ -120,10 +120,18 @@ pub fn command(target: &Target, build: &Build, name: &str, out: &Path) -> Comman
 /// When the tool cannot be started, or left several modules. That it failed is no error here.
 pub fn run(target: &Target, build: &Build, name: &str, out: &Path) -> Result<Ran> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot make `{}`", out.display()))?;
+    run_command(&mut command(target, build, name, out), out)
+}
+
+/// Runs the tool as `command` says, which leaves a module in `out`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_command(command: &mut Command, out: &Path) -> Result<Ran> {
     let started = Instant::now();
-    let output = command(target, build, name, out)
+    let output = command
         .output()
-        .with_context(|| format!("cannot run `{}`", target.tool.display()))?;
+        .with_context(|| format!("cannot run `{}`", command.get_program().to_string_lossy()))?;
     Ok(Ran {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

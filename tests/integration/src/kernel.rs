@@ -62,7 +62,22 @@ pub fn of_version(cache: &Path, version: &str) -> Result<Option<KernelSet>> {
     Ok(None)
 }
 
-fn read(file: &Path) -> Result<KernelSet> {
+/// The value of `key` in a `kernel.env`.
+///
+/// # Errors
+/// When the file cannot be read or has no such line.
+pub fn value(file: &Path, key: &str) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read `{}`", file.display()))?;
+    let found = values(&text).get(key).map(|value| (*value).to_owned());
+    found.with_context(|| format!("no `{key}=` line in `{}`", file.display()))
+}
+
+/// The kernel set that the `kernel.env` at `file` describes.
+///
+/// # Errors
+/// When it cannot be understood, or names what does not exist.
+pub fn read(file: &Path) -> Result<KernelSet> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read `{}`", file.display()))?;
     let set = parse(&text).with_context(|| format!("in `{}`", file.display()))?;
@@ -77,13 +92,16 @@ fn read(file: &Path) -> Result<KernelSet> {
     Ok(set)
 }
 
-/// Reads `KEY=value` lines (quotes around a value are allowed).
-fn parse(text: &str) -> Result<KernelSet> {
-    let values: BTreeMap<&str, &str> = text
-        .lines()
+/// The `KEY=value` lines (quotes around a value are allowed).
+fn values(text: &str) -> BTreeMap<&str, &str> {
+    text.lines()
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.trim(), value.trim().trim_matches(['"', '\''])))
-        .collect();
+        .collect()
+}
+
+fn parse(text: &str) -> Result<KernelSet> {
+    let values = values(text);
     let get = |key: &str| values.get(key).copied().with_context(|| format!("no `{key}=` line"));
     Ok(KernelSet {
         release: get("RELEASE")?.to_owned(),

@@ -6,6 +6,7 @@
 //! describes the format of the cases.
 
 pub mod build;
+pub mod built;
 pub mod case;
 pub mod cpio;
 pub mod initramfs;

@@ -41,7 +41,7 @@ pub fn module(kernel: &KernelSet, cache: &Path, source: &str, dir: &Path) -> Res
     let prepared = prepare::prepare(&cache, &tree, &farm, &shipped, 1, &log, &progress)?;
 
     let _lock = prepared.lock()?;
-    let mut make = prepared.make(1);
+    let mut make = prepared.make(1).context("a kernel that was built here")?;
     // BTF would be made against a vmlinux that only a built tree has.
     make.arg(format!("M={}", dir.canonicalize()?.display()));
     make.args(["CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]);

@@ -108,7 +108,7 @@ impl Ground {
         let (progress, jobs) = (Progress::new(false), rayon::current_num_threads());
         let prepared =
             prepare::prepare(&cache, &tree, &farms.base(), &shipped, jobs, &log, &progress)?;
-        let database = CompileDatabase::load(&prepared.database())?;
+        let database = prepared.database()?;
         Ok(Ground { cache, tree, farms, prepared, database, log })
     }
 

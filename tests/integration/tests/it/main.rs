@@ -7,6 +7,7 @@
 //! - `self_diff::…`: the differ on a sample of the kernel against itself, with all lines moved;
 //! - `kallsyms::…`: the image's symbol table against the one of the kernel that it boots;
 //! - `matching::…`: compiled files against the code of the stock kernel;
+//! - `tree::…`: kernels that were built here, with nothing named but the tree and the patch;
 //! - `trap::…`: what must not happen to the user's source tree.
 //!
 //! Builds and boots that the chosen tests need run first, two at a time; the tests then look at
@@ -22,6 +23,7 @@ mod setup;
 mod suite;
 mod tool;
 mod traps;
+mod trees;
 mod vm;
 
 use std::process::ExitCode;
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
             tests.iter().map(|test| test.name.as_str()).filter(|name| chosen(name)).collect();
         vm::run_ahead(suite, &names);
         fixes::run_ahead(suite, &names);
+        trees::run_ahead(suite, &names);
     }
     let trials = tests.into_iter().map(|test| trial(test, suite.clone())).collect();
     libtest_mimic::run(&args, trials).exit_code()
@@ -87,6 +90,7 @@ fn all_tests() -> anyhow::Result<Vec<Test>> {
     tests.extend(traps::tests());
     tests.extend(self_diff::tests());
     tests.extend(fixes::tests()?);
+    tests.extend(trees::tests());
     Ok(tests)
 }
 

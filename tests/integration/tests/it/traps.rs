@@ -41,7 +41,7 @@ fn test(name: &str, run: fn(&Suite) -> Result<()>) -> Test {
 }
 
 /// The small patch of the demonstration.
-fn small() -> Build {
+pub(crate) fn small() -> Build {
     Build {
         name: "main".to_owned(),
         flags: Vec::new(),
@@ -159,7 +159,7 @@ exec "$@"
 "#;
 
 /// `unshare … sh -c`, as root or with a user namespace, whichever works.
-fn namespace() -> Option<Command> {
+pub(crate) fn namespace() -> Option<Command> {
     [&["-m"][..], &["-r", "-m"]].into_iter().find_map(|flags| {
         let mut trial = Command::new("unshare");
         trial.args(flags).args(["sh", "-c", "mount --bind /tmp /tmp"]);
