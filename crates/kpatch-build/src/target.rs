@@ -210,15 +210,17 @@ fn other_config(parts: &Parts, config: &Config) -> Vec<Drift> {
     }
 }
 
-/// The release that the headers were made for, where they say so.
+/// The release that the headers were made for, where they say so. `UTS_RELEASE` is what goes into version
+/// magic; what kbuild calls itself may be the version of the source (Debian's 6.1: `6.1.192`, of
+/// `6.1.0-56-cloud-amd64`).
 fn headers_release(headers: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(headers.join("include/config/kernel.release")).ok();
-    let text = text.map(|text| text.trim().to_owned()).or_else(|| {
-        let text = std::fs::read_to_string(headers.join("include/generated/utsrelease.h")).ok()?;
+    let read = |name: &str| std::fs::read_to_string(headers.join(name)).ok();
+    let uts = read("include/generated/utsrelease.h").and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("#define UTS_RELEASE "))?;
         Some(line.trim().trim_matches('"').to_owned())
     });
-    text.filter(|text| !text.is_empty())
+    let release = uts.or_else(|| Some(read("include/config/kernel.release")?.trim().to_owned()));
+    release.filter(|text| !text.is_empty())
 }
 
 impl Target {
@@ -246,5 +248,27 @@ impl Target {
             }),
             Kind::BuiltTree => Origin::Built(Built { objects: self.parts.headers.clone(), config }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_known_by_the_release_of_their_modules() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let file = dir.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        };
+        assert_eq!(headers_release(dir.path()), None);
+        write("include/config/kernel.release", "6.1.192
+");
+        assert_eq!(headers_release(dir.path()).unwrap(), "6.1.192");
+        write("include/generated/utsrelease.h", "#define UTS_RELEASE \"6.1.0-56-cloud-amd64\"
+");
+        assert_eq!(headers_release(dir.path()).unwrap(), "6.1.0-56-cloud-amd64");
     }
 }
