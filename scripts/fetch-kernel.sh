@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Unpacks a stock Debian 6.12 cloud kernel into the cache: image, modules, headers and, of the very
-# same version, the source. Nothing of it is installed on the system.
+# Unpacks a stock Debian cloud kernel into the cache: image, modules, headers and, of the very same
+# version, the source. Nothing of it is installed on the system.
 #
-# usage: scripts/fetch-kernel.sh [--version DEBIAN_VERSION | --offline]
-#   --version  this version (as apt-cache madison linux-source-6.12 lists it), not the newest
-#   --offline  the one that the cache has, whatever apt knows of
+# usage: scripts/fetch-kernel.sh [--series SERIES] [--version DEBIAN_VERSION | --offline] [--if-offered]
+#   --series      6.12, if this is not given, or 6.1 (the default kernel of Debian 12)
+#   --version     this version (as apt-cache madison linux-source-SERIES lists it), not the newest
+#   --offline     the one that the cache has, whatever apt knows of
+#   --if-offered  where neither apt nor the cache has one: say so, and succeed
 #
-# Result: $KPATCH_CACHE/kernels/<release>/, with $KPATCH_CACHE/kernels/current pointing to it:
+# Result: $KPATCH_CACHE/kernels/<release>/, with a link beside it that points to it: `current` to a
+# 6.12, `stock-SERIES` to others.
 #   kernel.env  lines KEY=value for a shell: RELEASE, VERSION (Debian's), and the absolute paths
 #               SOURCE, IMAGE, HEADERS, MODULES (lib/modules/<release>)
 #   img/        the unpacked packages: image, headers, headers-common, kbuild
@@ -26,14 +29,23 @@ kernels=$KPATCH_CACHE/kernels
 
 wanted_version=
 offline=
+if_offered=
 while [ $# -gt 0 ]; do
   case $1 in
     --version)
       wanted_version=${2:?--version needs a Debian version}
       shift 2
       ;;
+    --series)
+      series=${2:?--series needs a series, as 6.12}
+      shift 2
+      ;;
     --offline)
       offline=yes
+      shift
+      ;;
+    --if-offered)
+      if_offered=yes
       shift
       ;;
     -h | --help)
@@ -44,12 +56,23 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+case $series in
+  6.12) link=$kernels/current ;;
+  6.1) link=$kernels/stock-$series ;;
+  *) usage_error "no series \`$series\` (6.12, 6.1)" ;;
+esac
+
 # --- which kernel -----------------------------------------------------------------------------
 
-# The packages of a kernel with base release $1 ("6.12.117+deb12").
+# The packages of a kernel with base release $1 ("6.12.117+deb12", "6.1.0-54"). Where releases count
+# ABIs instead of naming the version, kbuild's package is one for all of a series.
 packages_of() {
+  local kbuild=linux-kbuild-$1
+  case $1 in
+    "$series".0-*) kbuild=linux-kbuild-$series ;;
+  esac
   say "linux-image-$1-$flavour-unsigned" "linux-headers-$1-$flavour" "linux-headers-$1-common" \
-    "linux-kbuild-$1" "linux-source-$series"
+    "$kbuild" "linux-source-$series"
 }
 
 # candidates: "VERSION BASE" of every kernel whose five packages apt has in one and the same
@@ -59,7 +82,7 @@ packages_of() {
 candidates() {
   local bases base version package complete known
   mapfile -t bases < <(apt-cache pkgnames "linux-image-$series" |
-    sed -n "s/^linux-image-\(${series}[.+-].*\)-$flavour-unsigned\$/\1/p")
+    sed -n "s/^linux-image-\(${series//./\\.}[.+-].*\)-$flavour-unsigned\$/\1/p")
   [ ${#bases[@]} -gt 0 ] || return 0
   known=$(for base in "${bases[@]}"; do packages_of "$base"; done | tr ' ' '\n' | sort -u |
     xargs apt-cache madison |
@@ -101,12 +124,6 @@ choose() {
 
 # --- the cache --------------------------------------------------------------------------------
 
-# listing DIR: one line per file, enough to see that one is gone, cut off or edited.
-listing() {
-  (cd "$1" && find img source -type d -printf '%p\n' -o -type f -printf '%p %s %T@\n' -o -printf '%p %l\n' |
-    sort)
-}
-
 # important DIR: the files that decide what is built; these are compared by content.
 important() {
   local name
@@ -129,7 +146,7 @@ intact() {
   [ -f "$dir/manifest" ] && [ -f "$dir/kernel.env" ] && [ -f "$dir/files.gz" ] || return 1
   difference=$(
     diff <(grep '^[0-9a-f]\{64\}  ' "$dir/manifest") <(describe "$dir" 2>&1) || true
-    diff <(gunzip -c "$dir/files.gz") <(listing "$dir" 2>&1) || true
+    diff <(gunzip -c "$dir/files.gz") <(listing "$dir" img source 2>&1) || true
   )
   [ -n "$difference" ] || return 0
   warn "\`$dir\` is no longer what was unpacked:"
@@ -139,15 +156,6 @@ intact() {
 
 # The value of KEY ($2) in the manifest of DIR ($1).
 manifest_value() { sed -n "s/^$2 //p" "$1/manifest" 2>/dev/null || true; }
-
-# assignment KEY VALUE: a line for a shell, quoted only when it must be. No value has a quote in
-# it: lib.sh accepts no such cache.
-assignment() {
-  case $2 in
-    *[!A-Za-z0-9_./+~@,=-]*) printf "%s='%s'\n" "$1" "$2" ;;
-    *) printf '%s=%s\n' "$1" "$2" ;;
-  esac
-}
 
 # one_of DIR PATTERN: the only path in DIR that matches.
 one_of() {
@@ -174,7 +182,7 @@ environment() {
   assignment MODULES "$2/$modules"
 }
 
-# use DIR: makes it the current kernel and says so. The cache may have moved since it was filled.
+# use DIR: makes it the series' kernel and says so. The cache may have moved since it was filled.
 use() {
   local dir=$1 env
   env=$(environment "$dir" "$dir" "$(manifest_value "$dir" version)")
@@ -182,8 +190,8 @@ use() {
     printf '%s\n' "$env" >"$dir/kernel.env.new"
     mv -f "$dir/kernel.env.new" "$dir/kernel.env"
   fi
-  ln -sfn "${dir##*/}" "$kernels/current.new"
-  mv -fT "$kernels/current.new" "$kernels/current"
+  ln -sfn "${dir##*/}" "$link.new"
+  mv -fT "$link.new" "$link"
   say "    $(manifest_value "$dir" version): $(manifest_value "$dir" disk) on disk in $dir"
 }
 
@@ -240,19 +248,22 @@ settle() {
     say "disk $(du -sh "$new/kernel" | cut -f1)"
     describe "$new/kernel"
   } >"$new/kernel/manifest"
-  listing "$new/kernel" | gzip -1 >"$new/kernel/files.gz"
+  listing "$new/kernel" img source | gzip -1 >"$new/kernel/files.gz"
   environment "$new/kernel" "$dir" "$3" >"$new/kernel/kernel.env"
   sync -f "$new/kernel/kernel.env"
   [ ! -e "$dir" ] || mv -T "$dir" "$new/old"
   mv -T "$new/kernel" "$dir"
 }
 
-# Whether the current kernel in the cache is whole, and of the version asked for; sets `dir`.
+# Whether the series' kernel in the cache is whole, and of the version asked for; sets `dir`.
 cached() {
-  dir=$(readlink -f "$kernels/current") && [ -d "$dir" ] || return 1
+  dir=$(readlink -f "$link") && [ -d "$dir" ] || return 1
   [ -z "$wanted_version" ] || [ "$(manifest_value "$dir" version)" = "$wanted_version" ] || return 1
   intact "$dir"
 }
+
+# Whether apt has lists at all: no series may be missing only because a system is new.
+has_lists() { [ -n "$(apt-cache pkgnames linux-source)" ]; }
 
 renew_lists() {
   step "renew apt's package lists" apt_as_root update
@@ -268,7 +279,11 @@ main() {
   local version='' base='' dir='' what="kernel $series ($flavour)" tmp
   what+=${wanted_version:+" of version $wanted_version"}
   if [ -n "$offline" ]; then
-    cached || die "the cache \`$kernels\` has no whole $what"
+    if ! cached; then
+      [ -n "$if_offered" ] || die "the cache \`$kernels\` has no whole $what"
+      warn "==> SKIPPED: the cache has no whole $what"
+      return
+    fi
     use "$dir"
     return
   fi
@@ -277,6 +292,10 @@ main() {
     if cached; then
       say "    apt's lists have no $what; the cache has"
       use "$dir"
+      return
+    fi
+    if [ -n "$if_offered" ] && has_lists; then
+      warn "==> SKIPPED: apt's lists have no $what, nor has the cache"
       return
     fi
     renew_lists
@@ -318,4 +337,4 @@ flock -n 9 || {
 # Alone now: what lies here is a killed run's.
 rm -rf "$kernels"/.new.*
 trap 'rm -rf "$kernels"/.new.*' EXIT
-step "a stock kernel" main
+step "a stock $series kernel" main

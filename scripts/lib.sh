@@ -64,6 +64,21 @@ case $KPATCH_CACHE in
 esac
 export KPATCH_CACHE
 
+# listing DIR NAME...: one line per file below DIR/NAME, enough to see that one is gone, cut off or edited.
+listing() {
+  (cd "$1" && shift &&
+    find "$@" -type d -printf '%p\n' -o -type f -printf '%p %s %T@\n' -o -printf '%p %l\n' | sort)
+}
+
+# assignment KEY VALUE: a line for a shell, quoted only when it must be. No value has a quote in
+# it: no such cache is accepted above.
+assignment() {
+  case $2 in
+    *[!A-Za-z0-9_./+~@,=-]*) printf "%s='%s'\n" "$1" "$2" ;;
+    *) printf '%s=%s\n' "$1" "$2" ;;
+  esac
+}
+
 # usage: prints the comment at the top of the running script, as its --help.
 usage() { sed -n '3,/^[^#]/{ s/^# \{0,1\}//p }' "$0"; }
 
