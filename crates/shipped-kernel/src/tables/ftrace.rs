@@ -2,9 +2,9 @@
 //!
 //! Source: `ftrace_process_locs` and `ftrace_location` in kernel/trace/ftrace.c, by which
 //! `klp_patch_func` finds the place (kernel/livepatch/patch.c). The kernel takes any entry between a
-//! function's first byte and the next symbol. Bias: an entry counts only where the compiler puts it,
-//! at the first instruction but ENDBR64, since the text of a discarded weak function that follows a
-//! function without an entry seems to be a part of it.
+//! function's first byte and the next symbol, but asks for one at the first byte before. Bias: an entry
+//! counts only where the compiler puts it, at the first instruction but ENDBR64, since the text of a
+//! discarded weak function that follows a function without an entry seems to be a part of it.
 
 use kpatch_refusal::Refusals;
 
@@ -89,13 +89,14 @@ impl FtraceSites {
         section != IMAGE && self.is_own((section, offset), size)
     }
 
-    /// Whether the kernel finds exactly one entry, the function's own.
+    /// Whether the entry that the kernel finds is certain, and the function's own.
     fn is_own(&self, (section, start): Site, size: u64) -> bool {
         let end = start.saturating_add(size);
         let from = self.sites.partition_point(|site| *site < (section, start));
         let mut inside = self.sites[from..].iter().take_while(|site| **site < (section, end));
         match (inside.next(), inside.next()) {
-            (Some((_, site)), None) => matches!(site - start, 0 | ENDBR_SIZE),
+            (Some((_, site)), _) if *site == start => true,
+            (Some((_, site)), None) => site - start == ENDBR_SIZE,
             _ => false,
         }
     }

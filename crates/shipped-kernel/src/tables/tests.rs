@@ -90,6 +90,7 @@ fn ftrace_entries_are_a_functions_own() {
     assert!(sites.has_entry(functions.plain, 32));
     assert!(!sites.has_entry(functions.notrace, 32), "what a weak function left");
     assert!(!sites.has_entry(functions.traced, 64), "which of two is not clear");
+    assert!(sites.has_entry(functions.plain, 64), "the kernel asks for the first byte first");
     assert!(!sites.has_entry(functions.traced, 4) && !sites.has_entry(functions.noinstr, 32));
     assert!(!sites.has_entry(u64::MAX, u64::MAX) && !sites.has_entry_in(0, functions.plain, 32));
 }
