@@ -1,5 +1,6 @@
 //! What a run says on standard output: lines for people, or one document for programs.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use create_diff_object::explain::report::NoticeReport;
@@ -8,9 +9,13 @@ use create_diff_object::explain::report::Outcome;
 use create_diff_object::explain::report::RefusalReport;
 use create_diff_object::explain::report::Report;
 
+use kpatch_elf::livepatch::VMLINUX;
+
+use crate::candidates;
 use crate::diff::DiffObject;
 use crate::outcome;
 use crate::outcome::NothingChanged;
+use crate::target::Target;
 
 /// The lines that kpatch's users know, and why the module must stay loaded, if it must.
 pub fn lines(objects: &[DiffObject]) {
@@ -25,6 +30,24 @@ pub fn lines(objects: &[DiffObject]) {
     for place in objects.iter().flat_map(|object| &object.outliving) {
         println!("pinned: {place}; rmmod will be refused, disabling works");
     }
+}
+
+/// Which patched modules cannot be loaded again while the patch is enabled: all where the kernel does not
+/// take back what it has written for them (x86 before 6.3; `arch/x86/kernel/module.c`). It finds its
+/// own values in the way then, and refuses the module.
+pub fn cannot_come_again(objects: &[DiffObject], target: &Target) -> Option<String> {
+    if !candidates::in_kernel(&target.kallsyms, "clear_relocate_add").is_empty() {
+        return None;
+    }
+    let patched = objects.iter().map(|object| object.patches.as_str());
+    let modules: BTreeSet<&str> = patched.filter(|name| *name != VMLINUX).collect();
+    let names: Vec<String> = modules.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "this kernel cannot load {} again once it was patched and unloaded, until the patch is disabled",
+            names.join(", ")
+        )
+    })
 }
 
 /// Explanations, as lines.

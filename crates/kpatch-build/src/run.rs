@@ -73,6 +73,9 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
             "the patch does not check build-ids: it may be enabled on what it was not built for",
         );
     }
+    if let Some(text) = report::cannot_come_again(&objects, &target) {
+        progress.warning(&text);
+    }
     let wish = Wish { name: &name, replace: !cli.no_replace, only_on };
     let prepared = &front.prepared;
     let intermediate = progress.step("link the module", || {
