@@ -4,7 +4,7 @@
 # KPATCH_CACHE      where kernels and prepared object directories go (~/.cache/kpatch)
 # CARGO_TARGET_DIR  where cargo builds (target)
 
-.PHONY: help setup fetch-kernel demo test bench self-diff
+.PHONY: help setup fetch-kernel kernels demo test bench self-diff
 
 help:
 	@echo 'make demo          from a patch to a live-patched stock kernel in QEMU'
@@ -13,12 +13,17 @@ help:
 	@echo 'make self-diff     500 objects of the kernel against themselves, with all lines moved'
 	@echo 'make setup         install what is missing (apt; needs root or sudo)'
 	@echo 'make fetch-kernel  unpack a stock Debian kernel into the cache'
+	@echo 'make kernels       the same for all kernels of the tests; one is built, which takes minutes'
 
 setup:
 	@scripts/setup.sh
 
 fetch-kernel: setup
 	@scripts/fetch-kernel.sh
+
+kernels: fetch-kernel
+	@scripts/fetch-kernel.sh --series 6.1 --if-offered
+	@scripts/build-kernel.sh
 
 demo:
 	@scripts/demo.sh
