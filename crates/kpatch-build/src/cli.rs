@@ -10,6 +10,7 @@ use clap::Args;
 use clap::FromArgMatches;
 use clap::Parser;
 use clap::Subcommand;
+use patch_module::Template;
 
 use crate::image_report::ImageArguments;
 use crate::match_report::MatchArguments;
@@ -98,6 +99,11 @@ pub struct Cli {
     /// that have none, and at your own risk elsewhere
     #[arg(long)]
     pub no_build_id_check: bool,
+
+    /// What compiles the Rust parts of the module: kbuild (`rust-for-linux`), which needs a kernel with
+    /// CONFIG_RUST that was built here, or rustc by itself (`freestanding`); `auto` takes the first where it can
+    #[arg(long, value_name = "TEMPLATE", default_value = "auto")]
+    pub template: Template,
 
     /// Say why each changed function is that: the first difference, both sides disassembled around it,
     /// and where it is in the source

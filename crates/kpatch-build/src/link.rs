@@ -11,6 +11,7 @@ use anyhow::Result;
 use kpatch_elf::livepatch::VMLINUX;
 use patch_module::KernelOptions;
 use patch_module::PatchModule;
+use patch_module::Template;
 use shipped_kernel::Module;
 use tool_run::ToolLog;
 
@@ -27,6 +28,8 @@ pub struct Wish<'a> {
     pub name: &'a str,
     /// Whether it replaces all earlier patches.
     pub replace: bool,
+    /// How it is built around the in-kernel core.
+    pub template: Template,
     /// The kernel that it may be enabled on; any without it.
     pub only_on: Option<&'a Identity>,
 }
@@ -57,6 +60,7 @@ pub fn link(
         gate: gate.as_ref(),
         replace: wish.replace,
         pin: objects.iter().any(|object| !object.outliving.is_empty()),
+        template: wish.template,
     };
     let kernel = patch_module::Target {
         source: &prepared.source,

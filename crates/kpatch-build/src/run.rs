@@ -76,7 +76,7 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
     if let Some(text) = report::cannot_come_again(&objects, &target) {
         progress.warning(&text);
     }
-    let wish = Wish { name: &name, replace: !cli.no_replace, only_on };
+    let wish = Wish { name: &name, replace: !cli.no_replace, template: cli.template, only_on };
     let prepared = &front.prepared;
     let intermediate = progress.step("link the module", || {
         link::link(&objects, wish, &target, prepared, (&work.path, cache.root()), jobs, &log)

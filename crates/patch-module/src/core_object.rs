@@ -92,7 +92,10 @@ fn compile(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<Pat
 }
 
 /// The gate.
-fn check(data: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// A [`Refusal`] when it does not hold; another error when `data` is no object file.
+pub(crate) fn check(data: &[u8]) -> Result<()> {
     let place = || Place::object("kmod/core");
     let file = object::File::parse(data).context("rustc's output is not an object file")?;
     let missing: BTreeSet<&str> = file

@@ -152,6 +152,7 @@ fn string_at(file: &File<'_>, relocation: &object::Relocation) -> Option<Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Template;
     use object::Architecture;
     use object::BinaryFormat;
     use object::Endianness;
@@ -229,6 +230,7 @@ mod tests {
             gate: None,
             replace: true,
             pin: false,
+            template: Template::Auto,
         }
     }
 

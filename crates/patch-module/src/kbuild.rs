@@ -32,12 +32,29 @@ const GATE: &str = "gate";
 /// The generated part of the module's makefile. A directory that has it was made by us.
 const MAKEFILE: &str = "patch.mk";
 
-/// Makes `directory` anew: the template, the numbers, the core and the diff objects.
+/// Where the core is. kbuild compiles any `x.rs` beside an `x.o`, so its modules are not among the parts.
+const CORE_DIRECTORY: &str = "core";
+
+/// Name of the core's object and crate.
+const CORE: &str = "kpatch_core";
+
+/// The root of that crate.
+const CORE_SOURCE: &str = "kpatch_core.rs";
+
+/// Name of the part with the module's entry points.
+const ENTRY: &str = "entry";
+
+/// Makes `directory` anew: the template, the numbers, the core and the diff objects. A `core` that is
+/// compiled already goes with entry points in C; without one kbuild compiles both from Rust.
 ///
 /// # Errors
 /// When the directory cannot be written, holds something that is not ours, or has a name that make
 /// cannot take.
-pub(crate) fn lay_out(directory: &Path, core: &Path, module: &PatchModule<'_>) -> Result<()> {
+pub(crate) fn lay_out(
+    directory: &Path,
+    core: Option<&Path>,
+    module: &PatchModule<'_>,
+) -> Result<()> {
     check_path(directory)?;
     if directory.exists() {
         let ours = directory.join(MAKEFILE).is_file();
@@ -46,16 +63,35 @@ pub(crate) fn lay_out(directory: &Path, core: &Path, module: &PatchModule<'_>) -
             .with_context(|| format!("cannot remove `{}`", directory.display()))?;
     }
     let part = directory.join("part");
-    fs::create_dir_all(&part).with_context(|| format!("cannot create `{}`", part.display()))?;
+    let core_dir = directory.join(CORE_DIRECTORY);
+    for dir in [&part, &core_dir] {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
+    }
     let objects: Vec<String> =
         (0..module.diff_objects.len()).map(|index| format!("diff_{index}")).collect();
     let gate = module.gate.map(|_| GATE.to_owned());
     let parts: Vec<String> = gate.into_iter().chain(objects.clone()).collect();
     write(&directory.join(MAKEFILE), makefile(module.name, &parts))?;
     write(&directory.join("Kbuild"), sources::KBUILD)?;
-    write(&part.join("glue.c"), sources::GLUE)?;
+    for (name, text) in sources::GLUE {
+        write(&part.join(name), text)?;
+    }
     write(&part.join("counts.h"), counts(module))?;
-    ship(core, &part, "core")?;
+    match core {
+        Some(core) => {
+            write(&part.join("entry.c"), sources::ENTRY_IN_C)?;
+            ship(core, &core_dir, CORE)?;
+        }
+        None => {
+            write(&part.join("entry.rs"), sources::ENTRY_IN_RUST)?;
+            write(&part.join("module.rs"), module_macro(module.name))?;
+            // The root of a crate is called as its object; its modules are beside it.
+            for (name, text) in sources::CORE {
+                let name = if *name == "lib.rs" { CORE_SOURCE } else { name };
+                write(&core_dir.join(name), text)?;
+            }
+        }
+    }
     if let Some(gate) = module.gate {
         write(&part.join(shipped(GATE)), gate.object()?)?;
         write(&part.join(sources_known(GATE)), "")?;
@@ -66,7 +102,25 @@ pub(crate) fn lay_out(directory: &Path, core: &Path, module: &PatchModule<'_>) -
     Ok(())
 }
 
-/// Runs kbuild on a directory that is laid out, and returns the module.
+/// Where kbuild leaves the core that it compiles.
+pub(crate) fn core_object(directory: &Path) -> PathBuf {
+    directory.join(CORE_DIRECTORY).join(format!("{CORE}.o"))
+}
+
+/// What makes the entry points of a module in Rust: as the kernel calls it, without `-`.
+fn module_macro(name: &str) -> String {
+    format!(
+        "module! {{\n    type: PatchModule,\n    name: \"{}\",\n    description: \"{DESCRIPTION}\",\n    \
+         license: \"GPL\",\n}}\n",
+        name.replace('-', "_")
+    )
+}
+
+/// As in the entry points in C.
+const DESCRIPTION: &str = "Livepatch built by kpatch-build";
+
+/// Runs kbuild on a directory that is laid out, and returns the module. Rust code in it is compiled with
+/// `rustc`, which must be the kernel's.
 ///
 /// # Errors
 /// When make fails.
@@ -74,6 +128,7 @@ pub(crate) fn make(
     directory: &Path,
     target: &Target<'_>,
     name: &str,
+    rustc: Option<&Path>,
     jobs: usize,
     log: &ToolLog,
 ) -> Result<PathBuf> {
@@ -86,6 +141,9 @@ pub(crate) fn make(
     make.arg(assign("M", directory));
     make.arg(format!("KERNELRELEASE={}", target.release));
     make.arg(format!("CC={}", target.compiler));
+    if let Some(rustc) = rustc {
+        make.arg(assign("RUSTC", rustc)).arg("KRUSTFLAGS=-Cdebuginfo=0");
+    }
     make.args(variables(target));
     make.arg("modules");
     let output = log.run(&mut make).context("kbuild could not make the patch module")?;
@@ -126,8 +184,9 @@ fn variables(target: &Target<'_>) -> Vec<&'static str> {
 }
 
 fn makefile(name: &str, parts: &[String]) -> String {
-    let parts: Vec<String> = parts.iter().map(|part| format!("part/{part}.o")).collect();
-    format!("KPATCH_NAME := {name}\nKPATCH_PARTS := {}\n", parts.join(" "))
+    let mut all = vec![format!("part/{ENTRY}.o"), format!("{CORE_DIRECTORY}/{CORE}.o")];
+    all.extend(parts.iter().map(|part| format!("part/{part}.o")));
+    format!("KPATCH_NAME := {name}\nKPATCH_PARTS := {}\n", all.join(" "))
 }
 
 fn counts(module: &PatchModule<'_>) -> String {
@@ -206,6 +265,7 @@ fn check_path(directory: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::KernelOptions;
+    use crate::Template;
 
     fn module(diff_objects: &[PathBuf]) -> PatchModule<'_> {
         PatchModule {
@@ -217,6 +277,7 @@ mod tests {
             gate: None,
             replace: true,
             pin: false,
+            template: Template::Auto,
         }
     }
 
@@ -227,15 +288,15 @@ mod tests {
         fs::write(&object, "object").unwrap();
         let place = dir.path().join("module");
         let diffs = [object.clone(), object.clone()];
-        lay_out(&place, &object, &module(&diffs)).unwrap();
+        lay_out(&place, Some(&object), &module(&diffs)).unwrap();
         fs::write(place.join("old.ko"), "").unwrap();
-        lay_out(&place, &object, &module(&diffs)).unwrap();
+        lay_out(&place, Some(&object), &module(&diffs)).unwrap();
         assert!(!place.join("old.ko").exists());
 
         let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
         assert_eq!(
             read("patch.mk"),
-            "KPATCH_NAME := kpatch-x\nKPATCH_PARTS := part/diff_0.o part/diff_1.o\n"
+            "KPATCH_NAME := kpatch-x\nKPATCH_PARTS := part/entry.o core/kpatch_core.o part/diff_0.o part/diff_1.o\n"
         );
         assert_eq!(
             read("part/counts.h"),
@@ -245,10 +306,39 @@ mod tests {
              #define KPATCH_BUILT_FOR MODULE_INFO(kpatch_build_id_check, \"off\");\n"
         );
         assert!(!place.join("part/gate.o_shipped").exists());
-        for name in ["core", "diff_0", "diff_1"] {
-            assert_eq!(read(&format!("part/{name}.o_shipped")), "object");
-            assert_eq!(read(&format!("part/.{name}.o.cmd")), "");
+        for (dir, name) in [("core", "kpatch_core"), ("part", "diff_0"), ("part", "diff_1")] {
+            assert_eq!(read(&format!("{dir}/{name}.o_shipped")), "object");
+            assert_eq!(read(&format!("{dir}/.{name}.o.cmd")), "");
         }
+    }
+
+    #[test]
+    fn without_a_compiled_core_kbuild_gets_its_sources() {
+        let dir = tempfile::tempdir().unwrap();
+        let object = dir.path().join("some.o");
+        fs::write(&object, "object").unwrap();
+        let place = dir.path().join("module");
+        let gate = crate::gate::tests::gate(&["ext4"]);
+        lay_out(&place, None, &PatchModule { gate: Some(&gate), ..module(&[object]) }).unwrap();
+        let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
+        assert!(read("part/module.rs").contains("name: \"kpatch_x\","));
+        assert_eq!(read("core/kpatch_core.rs"), sources::CORE[0].1);
+        assert!(place.join("core/gate.rs").is_file() && place.join("part/entry.rs").is_file());
+        for name in ["part/entry.c", "core/lib.rs", "core/kpatch_core.o_shipped"] {
+            assert!(!place.join(name).exists(), "{name}");
+        }
+        // It would be compiled in its place.
+        for file in fs::read_dir(place.join("part")).unwrap().flatten() {
+            let shipped = file.path().with_extension("o_shipped");
+            let source = file.path().extension().is_some_and(|extension| extension == "rs");
+            assert!(!source || !shipped.exists(), "{}", shipped.display());
+        }
+    }
+
+    /// What `modinfo` says of a module must not tell how it was built.
+    #[test]
+    fn both_entry_points_describe_the_module_alike() {
+        assert!(sources::ENTRY_IN_C.contains(&format!("MODULE_DESCRIPTION(\"{DESCRIPTION}\");")));
     }
 
     #[test]
@@ -259,9 +349,10 @@ mod tests {
         let place = dir.path().join("module");
         let diffs = [object.clone()];
         let gate = crate::gate::tests::gate(&["ext4"]);
-        lay_out(&place, &object, &PatchModule { gate: Some(&gate), ..module(&diffs) }).unwrap();
+        lay_out(&place, Some(&object), &PatchModule { gate: Some(&gate), ..module(&diffs) })
+            .unwrap();
         let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
-        assert!(read("patch.mk").ends_with("KPATCH_PARTS := part/gate.o part/diff_0.o\n"));
+        assert!(read("patch.mk").ends_with("core/kpatch_core.o part/gate.o part/diff_0.o\n"));
         let counts = read("part/counts.h");
         assert!(counts.contains("KPATCH_NR_GATE 2\n"), "{counts}");
         let ids = ["ab".repeat(20), "ef".repeat(16)];
@@ -282,7 +373,7 @@ mod tests {
         fs::create_dir_all(precious.parent().unwrap()).unwrap();
         fs::write(&precious, "").unwrap();
         let place = dir.path().join("module");
-        let error = lay_out(&place, &precious, &module(&[])).unwrap_err();
+        let error = lay_out(&place, Some(&precious), &module(&[])).unwrap_err();
         assert!(error.to_string().contains("in the way"), "{error:#}");
         assert!(precious.exists());
     }

@@ -1,13 +1,12 @@
 //! Wraps diff objects, the C glue and the Rust core into an intermediate kernel module: one that has
 //! everything but livepatch relocations.
 //!
-//! Phases, one file each: `toolchain` finds a rustc with the sources of its `core`,
-//! `core_library` compiles that `core` for the kernel (once, cached), `core_object` compiles the
-//! in-kernel core and proves that it needs nothing else, `gate` writes down what the patch is for,
+//! Phases, one file each: `template` decides who compiles the Rust parts. Freestanding, which serves
+//! kernels with and without Rust support because distributions ship no Rust metadata: `toolchain` finds a
+//! rustc with the sources of its `core`, `core_library` compiles that `core` for the kernel (once,
+//! cached), `core_object` compiles the in-kernel core and proves that it needs nothing else. By the
+//! kernel's own Rust support kbuild does that. In both ways `gate` writes down what the patch is for,
 //! `kbuild` links the module with the kernel's own makefiles, `intermediate` checks the result.
-//!
-//! This is the freestanding way: it serves kernels with and without Rust support, because
-//! distributions ship no Rust metadata.
 
 mod core_library;
 mod core_object;
@@ -18,6 +17,7 @@ mod name;
 mod options;
 mod rust_target;
 mod sources;
+mod template;
 #[cfg(test)]
 mod testing;
 mod toolchain;
@@ -30,11 +30,14 @@ use anyhow::Context;
 use anyhow::Result;
 use tool_run::ToolLog;
 
+use crate::template::Way;
+
 pub use gate::Gate;
 pub use name::InvalidName;
 pub use name::NAME_MAX;
 pub use name::check_name;
 pub use options::KernelOptions;
+pub use template::Template;
 
 /// The kernel that the module is for.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +75,8 @@ pub struct PatchModule<'a> {
     pub replace: bool,
     /// Whether the module must never be unloaded once the patch was enabled.
     pub pin: bool,
+    /// How it is built.
+    pub template: Template,
 }
 
 /// Builds the intermediate module in `work_dir` (directories `core` and `module`, which former runs may have
@@ -80,8 +85,8 @@ pub struct PatchModule<'a> {
 /// compilers run at a time.
 ///
 /// # Errors
-/// An [`InvalidName`]; a [`kpatch_refusal::Refusal`] when the core needs symbols that the kernel
-/// does not offer or the module's table is not what was announced; otherwise when no rustc fits (the
+/// An [`InvalidName`]; a [`kpatch_refusal::Refusal`] when the template cannot be used, the core needs
+/// symbols that the kernel does not offer or the module's table is not what was announced; otherwise when no rustc fits (the
 /// message names the packages), or a tool or the file system fails.
 pub fn build(
     target: &Target<'_>,
@@ -97,17 +102,29 @@ pub fn build(
     let cache_dir = make_absolute(cache_dir)?;
 
     let places = toolchain::Places::from_env();
-    let toolchains = toolchain::find(&places, log);
-    let library = core_library::prepare(toolchains, target.options, &cache_dir, log)?;
-
-    let core_dir = work_dir.join("core");
-    fs::create_dir_all(&core_dir)
-        .with_context(|| format!("cannot create `{}`", core_dir.display()))?;
-    let core = core_object::prepare(&library, &core_dir, log)?;
-
     let directory = work_dir.join("module");
-    kbuild::lay_out(&directory, &core, module)?;
-    let file = kbuild::make(&directory, target, module.name, jobs, log)?;
+    let file = match template::choose(module.template, target, &places, log)? {
+        Way::Freestanding => {
+            let toolchains = toolchain::find(&places, log);
+            let library = core_library::prepare(toolchains, target.options, &cache_dir, log)?;
+            let core_dir = work_dir.join("core");
+            fs::create_dir_all(&core_dir)
+                .with_context(|| format!("cannot create `{}`", core_dir.display()))?;
+            let core = core_object::prepare(&library, &core_dir, log)?;
+            kbuild::lay_out(&directory, Some(&core), module)?;
+            kbuild::make(&directory, target, module.name, None, jobs, log)?
+        }
+        Way::RustForLinux(rustc) => {
+            kbuild::lay_out(&directory, None, module)?;
+            let file = kbuild::make(&directory, target, module.name, Some(&rustc), jobs, log)?;
+            // This kernel has functions for panics. A core that may panic is none all the same.
+            let core = kbuild::core_object(&directory);
+            let data =
+                fs::read(&core).with_context(|| format!("cannot read `{}`", core.display()))?;
+            core_object::check(&data)?;
+            file
+        }
+    };
     let data = fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
     intermediate::check(&data, module)?;
     Ok(file)

@@ -23,6 +23,9 @@ pub struct KernelOptions {
     /// kbuild runs objtool on finished modules, not on their parts: with `X86_KERNEL_IBT`,
     /// `LTO_CLANG`, and with `KLP_BUILD`, which Linux 6.19 introduced.
     pub objtool_on_modules: bool,
+    /// The compiler of a kernel with Rust support, as it calls itself: `RUSTC_VERSION_TEXT`, if `RUST`
+    /// is set.
+    pub rustc: Option<String>,
 }
 
 impl KernelOptions {
@@ -46,7 +49,9 @@ impl KernelOptions {
         } else {
             None
         };
+        let rustc = value("RUSTC_VERSION_TEXT").filter(|_| is_on("RUST"));
         Ok(Self {
+            rustc: rustc.map(|text| text.trim_matches('"').to_owned()),
             retpoline: mitigation("RETPOLINE"),
             rethunk: mitigation("RETHUNK"),
             sls: mitigation("SLS"),
@@ -87,6 +92,7 @@ mod tests {
             call_padding: Some(16),
             frame_pointer: false,
             objtool_on_modules: true,
+            rustc: None,
         };
         assert_eq!(found.unwrap(), expected);
     }
@@ -103,6 +109,14 @@ mod tests {
     fn padding_without_a_size_is_an_error() {
         assert!(options(&[("CALL_PADDING", "y")]).is_err());
         assert!(options(&[("CALL_PADDING", "y"), ("FUNCTION_PADDING_BYTES", "x")]).is_err());
+    }
+
+    #[test]
+    fn the_kernels_rustc_counts_where_it_was_used() {
+        let text = ("RUSTC_VERSION_TEXT", "\"rustc 1.96.0 (ac68faa20 2026-05-25)\"");
+        assert_eq!(options(&[text]).unwrap().rustc, None);
+        let with_rust = options(&[text, ("RUST", "y")]).unwrap();
+        assert_eq!(with_rust.rustc.as_deref(), Some("rustc 1.96.0 (ac68faa20 2026-05-25)"));
     }
 
     #[test]

@@ -23,11 +23,20 @@ pub(crate) const CORE: &[Source] = core_files![
     "table.rs",
 ];
 
-/// The C glue of the freestanding template.
-pub(crate) const GLUE: &str = include_str!("../../../kmod/templates/freestanding/glue.c");
+/// What both templates have in common: the Kbuild file, and the C glue with its header.
+pub(crate) const KBUILD: &str = include_str!("../../../kmod/templates/Kbuild");
+/// See [`KBUILD`].
+pub(crate) const GLUE: &[Source] = &[
+    ("glue.c", include_str!("../../../kmod/templates/glue.c")),
+    ("glue.h", include_str!("../../../kmod/templates/glue.h")),
+];
 
-/// The Kbuild file of the freestanding template.
-pub(crate) const KBUILD: &str = include_str!("../../../kmod/templates/freestanding/Kbuild");
+/// The entry points of the freestanding template.
+pub(crate) const ENTRY_IN_C: &str = include_str!("../../../kmod/templates/freestanding/entry.c");
+
+/// The entry points of the template for kernels with Rust support.
+pub(crate) const ENTRY_IN_RUST: &str =
+    include_str!("../../../kmod/templates/rust-for-linux/entry.rs");
 
 #[cfg(test)]
 mod tests {

@@ -150,6 +150,17 @@ fn examine(candidate: &Path, places: &Places, log: &ToolLog) -> Result<Toolchain
     Ok(Toolchain { rustc, version, identity, core: core.clone() })
 }
 
+/// The compiler in `places` that calls itself `text` (`rustc --version`): metadata of a kernel's Rust code
+/// are understood by no other.
+pub(crate) fn named(places: &Places, text: &str, log: &ToolLog) -> Option<PathBuf> {
+    places.compilers().into_iter().find_map(|candidate| {
+        let sysroot = PathBuf::from(ask(&candidate, &["--print", "sysroot"], log).ok()?.trim_end());
+        let itself = sysroot.join("bin/rustc");
+        let rustc = if itself.is_file() { itself } else { candidate };
+        (ask(&rustc, &["--version"], log).ok()?.trim_end() == text).then_some(rustc)
+    })
+}
+
 fn ask(rustc: &Path, args: &[&str], log: &ToolLog) -> Result<String, String> {
     let output = log.output(command(rustc).args(args)).map_err(|error| format!("{error:#}"))?;
     if !output.status.success() {
@@ -280,6 +291,16 @@ mod tests {
         let reasons: Vec<&str> = rejected.iter().map(|one| one.reason.as_str()).collect();
         assert!(reasons[0].contains("no toolchain"), "{reasons:?}");
         assert_eq!(reasons[1], "1.63.0 is older than 1.85");
+    }
+
+    #[test]
+    fn a_compiler_is_known_by_what_it_calls_itself() {
+        let fixture = Fixture::new();
+        fixture.compiler("first", "1.95.0");
+        let system = fixture.compiler("usr", "1.96.0");
+        let named = |text| named(&fixture.places(), text, &fixture.log);
+        assert_eq!(named("release: 1.96.0"), Some(system));
+        assert_eq!(named("release: 1.96"), None);
     }
 
     #[test]

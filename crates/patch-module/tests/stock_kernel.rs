@@ -1,5 +1,6 @@
 //! Builds real modules against a prepared kernel: the newest object directory in the cache, or
-//! `KPATCH_TEST_OBJECT_DIR`. Without one these tests say so and test nothing.
+//! `KPATCH_TEST_OBJECT_DIR`; by kbuild's own Rust rules against the one that scripts/build-kernel.sh
+//! built. Without them these tests say so and test nothing.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use object::RelocationTarget;
 use patch_module::KernelOptions;
 use patch_module::PatchModule;
 use patch_module::Target;
+use patch_module::Template;
 use patch_module::build;
 use tool_run::ToolLog;
 
@@ -76,6 +78,20 @@ fn kernel() -> Option<Kernel> {
             newest
         }
     };
+    kernel_in(object_dir)
+}
+
+/// The kernel with Rust support that was built here.
+fn rust_kernel() -> Option<Kernel> {
+    let dir = cache_dir().join("kernels/rust-6.12");
+    if !dir.join("kernel.env").is_file() {
+        skip(&format!("no kernel in `{}`", dir.display()));
+        return None;
+    }
+    kernel_in(dir.join("objects"))
+}
+
+fn kernel_in(object_dir: PathBuf) -> Option<Kernel> {
     let config = fs::read_to_string(object_dir.join(".config")).unwrap();
     let values: BTreeMap<&str, &str> = config
         .lines()
@@ -146,6 +162,7 @@ fn snapshot(dir: &Path, all: &mut BTreeMap<PathBuf, (u64, SystemTime)>) {
 
 fn build_one(
     kernel: &Kernel,
+    template: Template,
     dir: &Path,
     name: &str,
     diff_objects: &[PathBuf],
@@ -169,6 +186,7 @@ fn build_one(
         gate: None,
         replace: true,
         pin: false,
+        template,
     };
     build(&target, &module, &dir.join("work"), &cache_dir(), 2, &log)
 }
@@ -194,15 +212,54 @@ fn symbol(file: &object::File<'_>, name: &str) -> (usize, u64) {
 #[test]
 fn the_module_has_all_that_the_kernel_wants() {
     let Some(kernel) = kernel() else { return };
+    has_all_that_the_kernel_wants(&kernel, Template::Freestanding);
+}
+
+/// What tells modules whose entry points `module!` has made (rust/macros/module.rs).
+fn is_rust(module: &[u8]) -> bool {
+    let file = object::File::parse(module).unwrap();
+    file.symbols().any(|symbol| symbol.name().is_ok_and(|name| name.contains("IS_RUST_MODULE")))
+}
+
+#[test]
+fn both_templates_serve_a_kernel_with_rust() {
+    let Some(kernel) = rust_kernel() else { return };
+    let by_rust = has_all_that_the_kernel_wants(&kernel, Template::RustForLinux);
+    assert!(is_rust(&by_rust));
+    let by_itself = has_all_that_the_kernel_wants(&kernel, Template::Freestanding);
+    assert!(!is_rust(&by_itself));
+    assert!(
+        has_all_that_the_kernel_wants(&kernel, Template::Auto) == by_rust,
+        "auto takes another"
+    );
+}
+
+#[test]
+fn a_kernel_without_rust_is_served_freestanding_only() {
+    let Some(kernel) = kernel() else { return };
+    if kernel.options.rustc.is_some() {
+        return skip("the kernel has Rust");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let diffs = [diff_object(&kernel, dir.path(), "vmlinux", &["cmdline_proc_show"])];
+    let module = |template| build_one(&kernel, template, dir.path(), "kpatch-test", &diffs, 1);
+    let error = module(Template::RustForLinux).unwrap_err();
+    let refusal = error.downcast::<kpatch_refusal::Refusal>().unwrap();
+    assert_eq!(refusal.code, kpatch_refusal::Code::TargetIncomplete, "{refusal}");
+    assert!(!is_rust(&fs::read(module(Template::Auto).unwrap()).unwrap()));
+}
+
+/// Builds a module and looks at all of it.
+fn has_all_that_the_kernel_wants(kernel: &Kernel, template: Template) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let diff_objects = [
-        diff_object(&kernel, dir.path(), "vmlinux", &["cmdline_proc_show", "version_proc_show"]),
-        diff_object(&kernel, dir.path(), "some_module", &["some_show"]),
+        diff_object(kernel, dir.path(), "vmlinux", &["cmdline_proc_show", "version_proc_show"]),
+        diff_object(kernel, dir.path(), "some_module", &["some_show"]),
     ];
     let mut before = BTreeMap::new();
     snapshot(&kernel.object_dir, &mut before);
     snapshot(&kernel.source, &mut before);
-    let ko = build_one(&kernel, dir.path(), "kpatch-test", &diff_objects, 3).unwrap();
+    let ko = build_one(kernel, template, dir.path(), "kpatch-test", &diff_objects, 3).unwrap();
     let mut after = BTreeMap::new();
     snapshot(&kernel.object_dir, &mut after);
     snapshot(&kernel.source, &mut after);
@@ -275,6 +332,7 @@ fn the_module_has_all_that_the_kernel_wants() {
     let records: Vec<_> = records.into_iter().map(|(_, function)| function).collect();
     let expected = ["cmdline_proc_show", "version_proc_show", "some_show"];
     assert_eq!(records, expected.map(|name| symbol(&file, name)));
+    data
 }
 
 #[test]
@@ -282,7 +340,9 @@ fn a_wrong_number_of_functions_is_noticed() {
     let Some(kernel) = kernel() else { return };
     let dir = tempfile::tempdir().unwrap();
     let diff_objects = [diff_object(&kernel, dir.path(), "vmlinux", &["cmdline_proc_show"])];
-    let error = build_one(&kernel, dir.path(), "kpatch-test", &diff_objects, 2).unwrap_err();
+    let template = Template::Freestanding;
+    let error =
+        build_one(&kernel, template, dir.path(), "kpatch-test", &diff_objects, 2).unwrap_err();
     let refusal = error.downcast::<kpatch_refusal::Refusal>().unwrap();
     assert_eq!(refusal.code, kpatch_refusal::Code::ModuleMalformed, "{refusal}");
 }
@@ -294,7 +354,8 @@ fn two_builds_are_equal() {
         .map(|_| {
             let dir = tempfile::tempdir().unwrap();
             let diffs = [diff_object(&kernel, dir.path(), "vmlinux", &["cmdline_proc_show"])];
-            fs::read(build_one(&kernel, dir.path(), "glue", &diffs, 1).unwrap()).unwrap()
+            let template = Template::Auto;
+            fs::read(build_one(&kernel, template, dir.path(), "glue", &diffs, 1).unwrap()).unwrap()
         })
         .collect();
     assert!(modules[0] == modules[1], "the module depends on where it is built");

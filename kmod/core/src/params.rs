@@ -2,7 +2,7 @@
 
 //! What the C glue hands over.
 //!
-//! C counterpart: `struct kpatch_params` in `kmod/templates/freestanding/glue.c`, which asserts the
+//! C counterpart: `struct kpatch_params` in `kmod/templates/glue.c`, which asserts the
 //! size and the offset of every field.
 
 use core::ffi::c_void;

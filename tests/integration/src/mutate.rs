@@ -52,7 +52,7 @@ pub fn wrong_addend(module: &[u8]) -> Result<(Vec<u8>, String)> {
 }
 
 /// The C glue, which asserts where its parameters for the in-kernel core are.
-const GLUE: &str = include_str!("../../../kmod/templates/freestanding/glue.c");
+const GLUE: &str = include_str!("../../../kmod/templates/glue.c");
 
 /// Where `pin` is in the parameters of the in-kernel core (`struct kpatch_params` of the glue).
 fn pin_offset() -> Result<u64> {

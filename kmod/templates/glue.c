@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What only the target kernel's headers can say: entry points, modinfo, the layout of the livepatch
- * structures, storage for them, and wrappers for what is inline or a macro. All logic is in the Rust
- * core (kmod/core).
+ * What only the target kernel's headers can say, whatever the entry points are written in: the layout
+ * of the livepatch structures, storage for them, wrappers for what is inline or a macro, and what modinfo
+ * says of livepatching. All logic is in the Rust core (kmod/core).
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -19,6 +19,7 @@
  * KPATCH_PIN, KPATCH_BUILT_FOR.
  */
 #include "counts.h"
+#include "glue.h"
 
 /* The first fields of these are written by the core (layout.rs). */
 static_assert(offsetof(struct klp_func, old_name) == 0);
@@ -189,20 +190,11 @@ static int kpatch_check_module(struct klp_object *object)
 }
 #endif
 
-static int __init kpatch_init(void)
+int kpatch_glue_load(void)
 {
 	return kpatch_core_load(&kpatch_params);
 }
 
-/* Without an exit function a module cannot be unloaded; the kernel has disabled the patch before. */
-static void __exit kpatch_exit(void)
-{
-}
-
-module_init(kpatch_init);
-module_exit(kpatch_exit);
-MODULE_DESCRIPTION("Livepatch built by kpatch-build");
-MODULE_LICENSE("GPL");
 MODULE_INFO(livepatch, "Y");
 /* MODULE_INFO(kpatch_built_for, "OBJECT:BUILD-ID"); for each object, or that nothing is checked. */
 KPATCH_BUILT_FOR
