@@ -38,7 +38,15 @@ start=$(now_ms)
 cd "$here/.."
 "$here/setup.sh"
 "$here/fetch-kernel.sh"
-"$here/setup.sh" --compiler-only --for-tests --kernel "$KPATCH_CACHE/kernels/current/kernel.env"
+"$here/fetch-kernel.sh" --series 6.1 --if-offered
+# Without these names a kernel that is gone would only leave its tests out.
+export KPATCH_REQUIRE_KERNELS=rust-6.12
+for kernel in current stock-6.1; do
+  [ -f "$KPATCH_CACHE/kernels/$kernel/kernel.env" ] || continue
+  KPATCH_REQUIRE_KERNELS+=" $kernel"
+  "$here/setup.sh" --compiler-only --for-tests --kernel "$KPATCH_CACHE/kernels/$kernel/kernel.env"
+done
+"$here/build-kernel.sh"
 use_cargo
 with_tool fmt cargo fmt --all --check
 with_tool clippy cargo clippy --workspace --all-targets --locked -- -D warnings

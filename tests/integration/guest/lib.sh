@@ -133,7 +133,7 @@ klp_unload() {
 		[ -d "/sys/module/$patch" ] || wrong "$patch is gone"
 	else
 		works rmmod "$patch"
-		[ ! -d "/sys/module/$patch" ] || wrong "$patch is still there"
+		[ ! -d "/sys/module/$patch" ] || wrong "$patch is still there, held $(cat "/sys/module/$patch/refcnt") times"
 	fi
 }
 

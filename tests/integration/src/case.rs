@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::kernel::KNOWN;
+use crate::kernel::Known;
+
 /// One run of the tool that a case needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
@@ -79,6 +82,8 @@ pub struct Case {
     pub warns: Vec<String>,
     /// CPU models to run on.
     pub cpus: Vec<Cpu>,
+    /// Kernels to run on.
+    pub kernels: Vec<&'static Known>,
     /// Whether the patch's module stays.
     pub pinned: Pinned,
     /// Whether it needs a boot of its own.
@@ -139,6 +144,10 @@ fn case(folder: &Path) -> Result<Case> {
         words if words.is_empty() => vec![Cpu::Max],
         words => words.iter().map(|word| cpu(word)).collect::<Result<_>>()?,
     };
+    let kernels = match conf.words("kernels") {
+        words if words.is_empty() => KNOWN.iter().collect(),
+        words => words.iter().map(|word| kernels(word)).collect::<Result<Vec<_>>>()?.concat(),
+    };
     let mut steps = conf.words("steps");
     if steps.is_empty() {
         steps = ["before", "loaded", "disabled", "unloaded"].map(str::to_owned).to_vec();
@@ -156,6 +165,7 @@ fn case(folder: &Path) -> Result<Case> {
         says: conf.all("says"),
         warns: conf.all("warns"),
         cpus,
+        kernels,
         pinned: if conf.flag("pinned")? { Pinned::Yes } else { Pinned::No },
         alone: conf.flag("alone")?,
     };
@@ -200,6 +210,29 @@ fn check_patches(builds: &[Build]) -> Result<()> {
         anyhow::ensure!(patch.is_file(), "there is no `{}`", patch.display());
     }
     Ok(())
+}
+
+impl Build {
+    /// The build as `kernel` needs it: of a patch that has a variant for it, `fix.6.1.patch` beside
+    /// `fix.patch`, the variant is taken.
+    pub fn on(&self, kernel: &Known) -> Build {
+        let variant = |patch: &PathBuf| {
+            let variant = patch.with_extension(format!("{}.patch", kernel.variant));
+            if variant.is_file() { variant } else { patch.clone() }
+        };
+        let flags = kernel.flags.iter().map(|flag| (*flag).to_owned());
+        Build {
+            flags: self.flags.iter().cloned().chain(flags).collect(),
+            patches: self.patches.iter().map(variant).collect(),
+            ..self.clone()
+        }
+    }
+}
+
+fn kernels(word: &str) -> Result<Vec<&'static Known>> {
+    let named: Vec<&Known> = KNOWN.iter().filter(|known| known.name == word).collect();
+    anyhow::ensure!(!named.is_empty(), "no kernel `{word}`");
+    Ok(named)
 }
 
 fn cpu(word: &str) -> Result<Cpu> {
@@ -311,8 +344,24 @@ mod tests {
         assert_eq!(case.builds[0].patches, [dir.path().join("1.patch")]);
         assert_eq!(case.builds[0].setup.as_deref(), Some("release x"));
         assert_eq!(case.cpus, [Cpu::Max, Cpu::Epyc]);
+        assert_eq!(case.kernels.len(), KNOWN.len());
         assert_eq!(case.warns, ["a", "b"]);
         assert_eq!(case.steps, ["before", "loaded", "disabled", "unloaded"]);
+    }
+
+    #[test]
+    fn a_kernel_has_patches_of_its_own() {
+        let dir = folder("title = t\nbuild.one = 1.patch\nkernels = stock-6.1 rust-6.12");
+        std::fs::write(dir.path().join("1.6.1.patch"), "").unwrap();
+        let case = case(dir.path()).unwrap();
+        let builds: Vec<_> = case.kernels.iter().map(|kernel| case.builds[0].on(kernel)).collect();
+        let patches: Vec<_> = builds.iter().map(|build| build.patches[0].clone()).collect();
+        assert_eq!(
+            patches,
+            ["1.6.1.patch", "1.patch", "1.patch"].map(|name| dir.path().join(name))
+        );
+        let flags: Vec<_> = builds.iter().map(|build| build.flags.concat()).collect();
+        assert_eq!(flags, ["", "--template=rust-for-linux", "--template=freestanding"]);
     }
 
     #[test]
@@ -321,6 +370,8 @@ mod tests {
         assert!(case(dir.path()).unwrap_err().to_string().contains("unknown key `warn`"));
         let dir = folder("title = t\nbuild.one = 1.patch\nsetup.two = release x");
         assert!(case(dir.path()).unwrap_err().to_string().contains("no build: `two`"));
+        let dir = folder("title = t\nbuild.one = 1.patch\nkernels = stock-6.2");
+        assert!(case(dir.path()).unwrap_err().to_string().contains("no kernel `stock-6.2`"));
         let dir = folder("title = t\nbuild.one = 2.patch");
         assert!(case(dir.path()).unwrap_err().to_string().contains("2.patch"));
     }

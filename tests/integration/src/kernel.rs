@@ -1,4 +1,5 @@
-//! Finds the unpacked stock kernel to test on: what `scripts/fetch-kernel.sh` left in the cache.
+//! Finds the kernels to test on: what `scripts/fetch-kernel.sh` and `scripts/build-kernel.sh` left in the
+//! cache.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +8,89 @@ use std::path::PathBuf;
 use anyhow::Context;
 use anyhow::Result;
 
-/// The parts of an unpacked distribution kernel, all of the same version.
+use crate::case::Cpu;
+
+/// A kernel that cases can run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// As `case.conf` says it.
+    pub name: &'static str,
+    /// As names of tests say it (`vm::6.1::…`); nothing for the usual one.
+    pub label: &'static str,
+    /// A word in the names of patches that are for this kernel only: `fix.6.1.patch`.
+    pub variant: &'static str,
+    /// Its place in the cache's folder of kernels.
+    place: &'static str,
+    /// What puts it there.
+    pub made_by: &'static str,
+    /// The CPU models that show something on it.
+    pub cpus: &'static [Cpu],
+    /// What each run of the tool for it is told besides.
+    pub flags: &'static [&'static str],
+}
+
+/// All of them. The first is the usual one: tests that are about no certain kernel run on it.
+pub const KNOWN: [Known; 4] = [
+    Known {
+        name: "stock-6.12",
+        label: "",
+        variant: "6.12",
+        place: "current",
+        made_by: "scripts/fetch-kernel.sh",
+        cpus: &Cpu::ALL,
+        flags: &[],
+    },
+    // It cannot count calls: that came with 6.2.
+    Known {
+        name: "stock-6.1",
+        label: "6.1",
+        variant: "6.1",
+        place: "stock-6.1",
+        made_by: "scripts/fetch-kernel.sh --series 6.1",
+        cpus: &[Cpu::Max, Cpu::Epyc],
+        flags: &[],
+    },
+    // Built without mitigations. Twice: both templates must serve it.
+    Known {
+        name: "rust-6.12",
+        label: "rust",
+        variant: "rust",
+        place: "rust-6.12",
+        made_by: "scripts/build-kernel.sh",
+        cpus: &[Cpu::Max],
+        flags: &["--template=rust-for-linux"],
+    },
+    Known {
+        name: "rust-6.12",
+        label: "rust-freestanding",
+        variant: "rust",
+        place: "rust-6.12",
+        made_by: "scripts/build-kernel.sh",
+        cpus: &[Cpu::Max],
+        flags: &["--template=freestanding"],
+    },
+];
+
+impl Known {
+    /// The usual one.
+    pub const USUAL: &'static Known = &KNOWN[0];
+
+    /// Where `cache` has it.
+    pub fn dir(&self, cache: &Path) -> PathBuf {
+        cache.join("kernels").join(self.place)
+    }
+
+    /// The kernel set of `cache`; `None` when there is none.
+    ///
+    /// # Errors
+    /// When there is one whose `kernel.env` cannot be understood or names what does not exist.
+    pub fn find(&self, cache: &Path) -> Result<Option<KernelSet>> {
+        let file = self.dir(cache).join("kernel.env");
+        if file.exists() { read(&file).map(Some) } else { Ok(None) }
+    }
+}
+
+/// The parts of a kernel, all of the same version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelSet {
     /// What `uname -r` says on it.
@@ -22,6 +105,26 @@ pub struct KernelSet {
     pub headers: PathBuf,
     /// `lib/modules/<release>`.
     pub modules: PathBuf,
+    /// The object directory that it was built in, if it was built here.
+    pub objects: Option<PathBuf>,
+    /// The programs that it was built with and that `PATH` may not have: rustc and bindgen.
+    pub tools: Vec<PathBuf>,
+}
+
+impl KernelSet {
+    /// `PATH` with the kernel's own programs first; `None` where it has none.
+    ///
+    /// # Errors
+    /// When a directory has a `:` in its name.
+    pub fn path(&self) -> Result<Option<PathBuf>> {
+        if self.tools.is_empty() {
+            return Ok(None);
+        }
+        let mut all: Vec<PathBuf> =
+            self.tools.iter().filter_map(|tool| tool.parent()).map(Path::to_owned).collect();
+        all.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        Ok(Some(std::env::join_paths(all)?.into()))
+    }
 }
 
 /// The cache of the whole project: `KPATCH_CACHE`, else `~/.cache/kpatch`.
@@ -35,13 +138,12 @@ pub fn cache_dir() -> PathBuf {
     base.join("kpatch")
 }
 
-/// The current kernel set of `cache`; `None` when there is none.
+/// The usual kernel set of `cache`; `None` when there is none.
 ///
 /// # Errors
-/// When there is one whose `kernel.env` cannot be understood or names what does not exist.
+/// As [`Known::find`].
 pub fn find(cache: &Path) -> Result<Option<KernelSet>> {
-    let file = cache.join("kernels/current/kernel.env");
-    if file.exists() { read(&file).map(Some) } else { Ok(None) }
+    Known::USUAL.find(cache)
 }
 
 /// The kernel set of `cache` whose package version begins with `version`; `None` when there is none.
@@ -81,7 +183,8 @@ pub fn read(file: &Path) -> Result<KernelSet> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read `{}`", file.display()))?;
     let set = parse(&text).with_context(|| format!("in `{}`", file.display()))?;
-    for path in [&set.source, &set.image, &set.headers, &set.modules] {
+    let parts = [&set.source, &set.image, &set.headers, &set.modules];
+    for path in parts.into_iter().chain(&set.objects).chain(&set.tools) {
         anyhow::ensure!(
             path.exists(),
             "`{}` names `{}`, which does not exist",
@@ -110,6 +213,12 @@ fn parse(text: &str) -> Result<KernelSet> {
         image: get("IMAGE")?.into(),
         headers: get("HEADERS")?.into(),
         modules: get("MODULES")?.into(),
+        objects: values.get("OBJECTS").map(PathBuf::from),
+        tools: ["RUSTC", "BINDGEN"]
+            .iter()
+            .filter_map(|key| values.get(key))
+            .map(PathBuf::from)
+            .collect(),
     })
 }
 
@@ -124,6 +233,27 @@ mod tests {
         assert_eq!(error, "no `MODULES=` line");
         let set = parse(&format!("{text}MODULES=/m\n")).unwrap();
         assert_eq!((set.release.as_str(), set.image), ("6.12.1-x", PathBuf::from("/i i")));
+        assert_eq!(set.objects, None);
+        let set = parse(&format!("{text}MODULES=/m\nOBJECTS=/o\nRUSTC=/r/rustc\n")).unwrap();
+        assert_eq!(set.objects, Some(PathBuf::from("/o")));
+        assert!(set.path().unwrap().unwrap().to_str().unwrap().starts_with("/r"));
+    }
+
+    #[test]
+    fn finds_a_kernel_by_its_name_or_not_at_all() {
+        let cache = tempfile::tempdir().unwrap();
+        let [usual, other, ..] = KNOWN;
+        let dir = usual.dir(cache.path());
+        std::fs::create_dir_all(&dir).unwrap();
+        assert_eq!(usual.find(cache.path()).unwrap(), None);
+        let line = |part| format!("{part}={}\n", dir.display());
+        let parts = ["SOURCE", "IMAGE", "HEADERS", "MODULES"].map(line).concat();
+        let env = dir.join("kernel.env");
+        std::fs::write(&env, format!("RELEASE=r\nVERSION=v\n{parts}")).unwrap();
+        assert_eq!(find(cache.path()).unwrap().unwrap().release, "r");
+        assert_eq!(other.find(cache.path()).unwrap(), None);
+        std::fs::write(&env, format!("RELEASE=r\nVERSION=v\nOBJECTS=/none/such\n{parts}")).unwrap();
+        assert!(find(cache.path()).unwrap_err().to_string().contains("/none/such"));
     }
 
     #[test]

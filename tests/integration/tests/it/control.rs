@@ -11,6 +11,7 @@ use integration::case::Cpu;
 use integration::case::Pinned;
 use integration::initramfs::GuestCase;
 use integration::initramfs::Patch;
+use integration::kernel::Known;
 use integration::mutate;
 use integration::qemu::End;
 use integration::serial;
@@ -162,6 +163,7 @@ fn scripted(lines: &str) -> Case {
         says: Vec::new(),
         warns: Vec::new(),
         cpus: vec![Cpu::Max],
+        kernels: vec![Known::USUAL],
         pinned: Pinned::No,
         alone: true,
     }

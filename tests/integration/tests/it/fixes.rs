@@ -23,6 +23,7 @@ use integration::initramfs::GuestCase;
 use integration::initramfs::Patch;
 use integration::kernel;
 use integration::kernel::KernelSet;
+use integration::kernel::Known;
 use integration::modules;
 use kpatch_refusal::Code;
 
@@ -239,6 +240,7 @@ impl Built {
                 says: Vec::new(),
                 warns: Vec::new(),
                 cpus: vec![Cpu::Max],
+                kernels: vec![Known::USUAL],
                 pinned: self.pinned,
                 alone: false,
             };

@@ -16,6 +16,7 @@ use integration::build::Target;
 use integration::case::Build;
 use integration::initramfs;
 use integration::kernel;
+use integration::kernel::Known;
 use integration::qemu;
 use integration::qemu::Accel;
 use libtest_mimic::Failed;
@@ -26,7 +27,7 @@ use crate::setup;
 type Once<T> = Arc<OnceLock<Result<T, String>>>;
 
 pub(crate) struct Suite {
-    /// The tool and the kernel; the text says what is missing.
+    /// The tool and the usual kernel; the text says what is missing.
     target: Result<Target, String>,
     /// What executes the guests; the text says what is missing.
     accel: Result<Accel, String>,
@@ -45,6 +46,24 @@ pub(crate) fn must_run() -> bool {
 /// The crate's folder, which holds the cases.
 pub(crate) fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Why tests on `kernel` are left out here: `None` for the usual one, which all tests ask for, for what is
+/// in the cache, and for what `KPATCH_REQUIRE_KERNELS` names.
+pub(crate) fn left_out(kernel: &Known) -> Result<Option<String>> {
+    let cache = kernel::cache_dir();
+    let required = std::env::var("KPATCH_REQUIRE_KERNELS").unwrap_or_default();
+    let required = required.split_whitespace().any(|name| name == kernel.name);
+    if kernel == Known::USUAL || required || kernel.find(&cache)?.is_some() {
+        return Ok(None);
+    }
+    let place = kernel.dir(&cache);
+    Ok(Some(format!("no kernel in `{}` ({} gets it)", place.display(), kernel.made_by)))
+}
+
+/// The folder of what tests on `kernel` leave: none for the usual one.
+pub(crate) fn in_folder(kernel: &Known) -> String {
+    if kernel.label.is_empty() { String::new() } else { format!("{}/", kernel.label) }
 }
 
 impl Suite {
@@ -89,6 +108,17 @@ impl Suite {
         self.target.as_ref().map_err(|missing| anyhow::anyhow!(missing.clone()))
     }
 
+    /// The tool and one of the kernels.
+    pub(crate) fn target_on(&self, kernel: &Known) -> Result<Target> {
+        let target = self.target()?.clone();
+        if kernel == Known::USUAL {
+            return Ok(target);
+        }
+        let set = kernel.find(&kernel::cache_dir())?;
+        let set = set.context("the cache does not have this kernel")?;
+        Ok(Target { path: set.path()?, kernel: set, ..target })
+    }
+
     pub(crate) fn accel(&self) -> Result<Accel> {
         self.accel.clone().map_err(|missing| anyhow::anyhow!(missing))
     }
@@ -117,9 +147,14 @@ impl Suite {
         }
     }
 
-    /// Runs a case's build once; whoever asks later gets the same answer.
+    /// Runs a case's build for the usual kernel once; whoever asks later gets the same answer.
     pub(crate) fn build(&self, case: &str, build: &Build) -> Result<Ran> {
-        let key = format!("{case}/{}", build.name);
+        self.build_on(Known::USUAL, case, build)
+    }
+
+    /// The like for any kernel.
+    pub(crate) fn build_on(&self, kernel: &Known, case: &str, build: &Build) -> Result<Ran> {
+        let key = format!("{}{case}/{}", in_folder(kernel), build.name);
         let cell = {
             let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(builds.entry(key.clone()).or_default())
@@ -127,10 +162,11 @@ impl Suite {
         let ran = cell.get_or_init(|| {
             let name = format!("kt_{case}_{}", build.name).replace('-', "_");
             let ran = self
-                .target()
+                .target_on(kernel)
                 .and_then(|target| {
                     let dir = self.folder(&key)?;
-                    build::run(&setup::for_build(build, target, &dir)?, build, &name, &dir)
+                    let build = build.on(kernel);
+                    build::run(&setup::for_build(&build, &target, &dir)?, &build, &name, &dir)
                 })
                 .map_err(|error| format!("{error:#}"));
             if let Ok(ran) = &ran {

@@ -13,13 +13,16 @@ use integration::case::Cpu;
 use integration::initramfs;
 use integration::initramfs::GuestCase;
 use integration::initramfs::Patch;
+use integration::kernel::KNOWN;
 use integration::kernel::KernelSet;
+use integration::kernel::Known;
 use integration::qemu;
 use integration::qemu::End;
 use integration::qemu::Vm;
 use integration::serial;
 
 use crate::Test;
+use crate::suite;
 use crate::suite::Suite;
 use crate::suite::here;
 
@@ -29,23 +32,40 @@ const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// Each case has its transitions, of which one may take a minute.
 const CASE_LIMIT: Duration = Duration::from_secs(60);
 
+/// The kernel, the CPU model and the cases of a boot.
+type Boot<'a> = (&'static Known, Cpu, Vec<&'a Case>);
+
 pub(crate) fn all_cases() -> Result<Vec<Case>> {
     case::cases(&here().join("cases"))
 }
 
-fn test_name(cpu: Cpu, case: &Case) -> String {
-    format!("vm::{}::{}", cpu.name(), case.name)
+fn test_name(kernel: &Known, cpu: Cpu, case: &Case) -> String {
+    match kernel.label {
+        "" => format!("vm::{}::{}", cpu.name(), case.name),
+        label => format!("vm::{label}::{}::{}", cpu.name(), case.name),
+    }
+}
+
+/// Whether `case` is about this kernel on this CPU model.
+fn runs_on(case: &Case, kernel: &Known, cpu: Cpu) -> bool {
+    case.kernels.contains(&kernel) && kernel.cpus.contains(&cpu) && case.cpus.contains(&cpu)
 }
 
 pub(crate) fn tests() -> Result<Vec<Test>> {
     let mut tests = Vec::new();
     let cases = all_cases()?;
-    for cpu in Cpu::ALL {
-        for case in cases.iter().filter(|case| case.cpus.contains(&cpu)) {
-            let name = test_name(cpu, case);
-            let key = name.clone();
-            let run = move |suite: &Suite| suite.recorded(&key);
-            tests.push(Test { name, boots: true, absent: None, run: Box::new(run) });
+    for kernel in &KNOWN {
+        let absent = suite::left_out(kernel)?;
+        if let Some(why) = &absent {
+            eprintln!("*** SKIPPED: every test on {}: {why}", kernel.name);
+        }
+        for cpu in Cpu::ALL {
+            for case in cases.iter().filter(|case| runs_on(case, kernel, cpu)) {
+                let name = test_name(kernel, cpu, case);
+                let key = name.clone();
+                let run = move |suite: &Suite| suite.recorded(&key);
+                tests.push(Test { name, boots: true, absent: absent.clone(), run: Box::new(run) });
+            }
         }
     }
     Ok(tests)
@@ -57,49 +77,63 @@ pub(crate) fn run_ahead(suite: &Suite, names: &[&str]) {
         return;
     }
     let Ok(cases) = all_cases() else { return };
-    let wanted = |cpu: Cpu, case: &Case| {
-        case.cpus.contains(&cpu) && names.contains(&test_name(cpu, case).as_str())
-    };
-    let chosen: Vec<&Case> =
-        cases.iter().filter(|case| Cpu::ALL.iter().any(|cpu| wanted(*cpu, case))).collect();
-    if chosen.is_empty() {
+    let present = |kernel: &&Known| matches!(suite::left_out(kernel), Ok(None));
+    let mut boots: Vec<Boot<'_>> = Vec::new();
+    for kernel in KNOWN.iter().filter(present) {
+        for cpu in Cpu::ALL {
+            let wanted = |case: &&Case| {
+                let name = test_name(kernel, cpu, case);
+                runs_on(case, kernel, cpu) && names.contains(&name.as_str())
+            };
+            let (alone, shared): (Vec<&Case>, Vec<&Case>) =
+                cases.iter().filter(wanted).partition(|case| case.alone);
+            if !shared.is_empty() {
+                boots.push((kernel, cpu, shared));
+            }
+            boots.extend(alone.into_iter().map(|case| (kernel, cpu, vec![case])));
+        }
+    }
+    if boots.is_empty() {
         return;
     }
     eprintln!("==> builds");
-    let builds: Vec<_> =
-        chosen.iter().flat_map(|case| case.builds.iter().map(|build| (*case, build))).collect();
-    // The first fills the tool's cache; the others would only wait for it.
-    let (first, others) = builds.split_at(1);
-    for (case, build) in first {
-        let _ = suite.build(&case.name, build);
-    }
-    two_at_a_time(others, |(case, build)| {
-        let _ = suite.build(&case.name, build);
-    });
-    eprintln!("==> boots");
-    let mut boots: Vec<(Cpu, Vec<&Case>)> = Vec::new();
-    for cpu in Cpu::ALL {
-        let (alone, shared): (Vec<&Case>, Vec<&Case>) =
-            chosen.iter().copied().filter(|case| wanted(cpu, case)).partition(|case| case.alone);
-        if !shared.is_empty() {
-            boots.push((cpu, shared));
+    for kernel in &KNOWN {
+        let chosen = |case: &&Case| {
+            boots
+                .iter()
+                .any(|(one, _, all)| *one == kernel && all.iter().any(|c| c.name == case.name))
+        };
+        let builds: Vec<_> = cases
+            .iter()
+            .filter(chosen)
+            .flat_map(|case| case.builds.iter().map(move |build| (case, build)))
+            .collect();
+        // The first fills the tool's cache; the others would only wait for it.
+        let (first, others) = builds.split_at(builds.len().min(1));
+        for (case, build) in first {
+            let _ = suite.build_on(kernel, &case.name, build);
         }
-        boots.extend(alone.into_iter().map(|case| (cpu, vec![case])));
+        two_at_a_time(others, |(case, build)| {
+            let _ = suite.build_on(kernel, &case.name, build);
+        });
     }
-    two_at_a_time(&boots, |(cpu, cases)| boot_all(suite, *cpu, cases));
+    eprintln!("==> boots");
+    two_at_a_time(&boots, |(kernel, cpu, cases)| boot_all(suite, kernel, *cpu, cases));
 }
 
 /// Boots `cases` together and records what came out.
-fn boot_all(suite: &Suite, cpu: Cpu, cases: &[&Case]) {
+fn boot_all(suite: &Suite, kernel: &Known, cpu: Cpu, cases: &[&Case]) {
     let mut ready = Vec::new();
-    let record = |case: &Case, failures: Vec<String>| suite.record(&test_name(cpu, case), failures);
+    let record = |case: &Case, failures: Vec<String>| {
+        suite.record(&test_name(kernel, cpu, case), failures);
+    };
     for case in cases {
-        match patches(suite, case) {
+        match patches(suite, kernel, case) {
             Ok(patches) => ready.push(GuestCase { case, patches }),
             Err(error) => record(case, vec![format!("{error:#}")]),
         }
     }
-    match suite.target() {
+    match suite.target_on(kernel) {
         Ok(target) => boot_ready(suite, &target.kernel, cpu, ready, record),
         Err(error) => {
             ready.iter().for_each(|guest| record(guest.case, vec![format!("{error:#}")]));
@@ -120,7 +154,8 @@ pub(crate) fn boot_ready(
     let mut again = false;
     while !ready.is_empty() {
         round += 1;
-        let place = format!("boot/{}-{}-{round}", cpu.name(), ready[0].case.name);
+        let place =
+            format!("boot/{}/{}-{}-{round}", kernel.release, cpu.name(), ready[0].case.name);
         match boot_kernel(suite, kernel, cpu, &ready, &place) {
             Err(error) => {
                 for guest in ready.drain(..) {
@@ -151,11 +186,11 @@ pub(crate) fn boot_ready(
 }
 
 /// The finished modules of a case, if the tool made them and said what it must say.
-fn patches(suite: &Suite, case: &Case) -> Result<Vec<Patch>> {
+fn patches(suite: &Suite, kernel: &Known, case: &Case) -> Result<Vec<Patch>> {
     let mut patches = Vec::new();
     let mut said = String::new();
     for build in &case.builds {
-        let ran = suite.build(&case.name, build)?;
+        let ran = suite.build_on(kernel, &case.name, build)?;
         let all = ran.all();
         anyhow::ensure!(
             ran.code == Some(0),
@@ -207,7 +242,8 @@ fn boot_kernel(
     std::fs::write(dir.join("qemu.log"), &outcome.stderr)?;
     let names: Vec<&str> = guests.iter().map(|guest| guest.case.name.as_str()).collect();
     eprintln!(
-        "    booted {} ({:?}, {:.1} s): {}",
+        "    booted {} {} ({:?}, {:.1} s): {}",
+        kernel.release,
         cpu.name(),
         outcome.end,
         outcome.seconds,
