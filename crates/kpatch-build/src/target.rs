@@ -264,11 +264,17 @@ mod tests {
             std::fs::write(file, text).unwrap();
         };
         assert_eq!(headers_release(dir.path()), None);
-        write("include/config/kernel.release", "6.1.192
-");
+        write(
+            "include/config/kernel.release",
+            "6.1.192
+",
+        );
         assert_eq!(headers_release(dir.path()).unwrap(), "6.1.192");
-        write("include/generated/utsrelease.h", "#define UTS_RELEASE \"6.1.0-56-cloud-amd64\"
-");
+        write(
+            "include/generated/utsrelease.h",
+            "#define UTS_RELEASE \"6.1.0-56-cloud-amd64\"
+",
+        );
         assert_eq!(headers_release(dir.path()).unwrap(), "6.1.0-56-cloud-amd64");
     }
 }
