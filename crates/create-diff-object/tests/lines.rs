@@ -112,3 +112,56 @@ fn no_debug_information_no_lines() {
     let object = compile("gcc-12", &["-g0"]);
     assert!(Rows::read(&object).is_empty());
 }
+
+/// A file whose structures, unions and enumerations are as `change` makes them.
+fn types(change: (&str, &str), options: &[&str]) -> ObjectFile {
+    let text = "\
+struct inner { int a; };
+struct s { char tag; struct { long x, y; } pair; struct inner in; union { int i; char c[4]; }; int bits : 3, rest : 5; int *list[2]; };
+union u { int a; long b; };
+enum e { FIRST, SECOND };
+struct untouched { long a; };
+int f(struct s *s, union u *u, enum e e, struct untouched *t)
+{ return s->tag + s->pair.x + u->a + (e == SECOND) + s->in.a + s->bits + (int)t->a; }
+";
+    assert!(text.contains(change.0), "{change:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("types.c");
+    std::fs::write(&source, text.replacen(change.0, change.1, 1)).unwrap();
+    let object = dir.path().join("types.o");
+    let mut command = std::process::Command::new("gcc");
+    let status = command.args(["-c", "-O2", "-o"]).arg(&object).args(options).arg(&source).status();
+    assert!(status.unwrap().success());
+    kpatch_elf::read(&std::fs::read(&object).unwrap()).unwrap()
+}
+
+#[test]
+fn types_that_are_laid_out_differently() {
+    for options in [&["-gdwarf-5"][..], &["-gdwarf-4", "-gz"]] {
+        let original = types(("", ""), options);
+        for (old, new, expected) in [
+            ("int i; char", "int j; char", &[][..]),
+            ("int *list", "unsigned *list", &[]),
+            ("enum e { FIRST, SECOND }", "enum e { FIRST, SECOND, THIRD }", &[]),
+            ("struct inner {", "struct fresh { int a; }; struct inner {", &[]),
+            ("char tag;", "char tag, more;", &["struct s"]),
+            ("long x, y;", "int x; long y;", &["struct s"]),
+            ("char c[4]", "char c[2]", &["struct s"]),
+            ("int bits : 3, rest : 5", "int bits : 4, rest : 4", &["struct s"]),
+            ("*list[2]", "*list[3]", &["struct s"]),
+            ("{ int a; };\nstruct s", "{ short a; };\nstruct s", &["struct inner", "struct s"]),
+            ("long x, y;", "long y, x;", &["struct s"]),
+            ("long b; };", "long b, c[2]; };", &["union u"]),
+            ("FIRST, SECOND", "ZEROTH, FIRST, SECOND", &["enumerator FIRST", "enumerator SECOND"]),
+        ] {
+            let patched = types((old, new), options);
+            let found = create_diff_object::lines::layouts::relaid(&original, &patched);
+            let names: Vec<&str> = found.iter().map(|it| it.name.as_str()).collect();
+            assert_eq!(names, expected, "{new}: {found:?}");
+        }
+        let patched = types(("char tag;", "char tag, more;"), options);
+        let found = create_diff_object::lines::layouts::relaid(&original, &patched);
+        assert_eq!(found[0].place.as_ref().unwrap().1, 2);
+        assert_eq!(found[0].what, "`more` (1 bytes) at offset 1 was `x` (8 bytes) at offset 8");
+    }
+}

@@ -105,6 +105,10 @@ pub struct Cli {
     #[arg(long, value_name = "TEMPLATE", default_value = "auto")]
     pub template: Template,
 
+    /// How many objects a patch to headers may make it compile
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_objects: u32,
+
     /// Say why each changed function is that: the first difference, both sides disassembled around it,
     /// and where it is in the source
     #[arg(long)]

@@ -14,6 +14,7 @@ use create_diff_object::Examined;
 use create_diff_object::authors::several_callbacks;
 use create_diff_object::emit::Emitted;
 use create_diff_object::explain::report::ObjectReport;
+use create_diff_object::lines::layouts;
 use create_diff_object::notices::Notice;
 use create_diff_object::outlive::Outliving;
 use kpatch_elf::ObjectFile;
@@ -101,10 +102,11 @@ pub fn diff(
     }
     let touched = loaded.iter().zip(&examined).filter(|(_, (_, it))| !it.difference.is_empty());
     let touched: Vec<&Loaded<'_>> = touched.map(|(loaded, _)| loaded).collect();
+    let mut refusals = relaid_types(&touched);
+    refusals.extend(loaded.iter().flat_map(new_exports));
     let owners = touched.iter().map(|loaded| &loaded.pair.unit.owner);
     let modules = Modules::read(target, owners)?;
     let proofs = prove(&touched, target, &modules)?;
-    let mut refusals = Vec::new();
     let mut differences = Vec::new();
     for (pair, examined) in examined {
         let proof = proofs.get(&pair.unit);
@@ -159,6 +161,49 @@ pub fn diff(
         });
     }
     Ok(written)
+}
+
+/// Refuses types that the patch lays out otherwise than the kernel does. What exists of such a type, and the
+/// code that is not patched, keep the old layout.
+fn relaid_types(touched: &[&Loaded<'_>]) -> Vec<Refusal> {
+    let refusals = touched.par_iter().flat_map_iter(|loaded| {
+        let found = layouts::relaid(&loaded.original, &loaded.patched);
+        found.into_iter().map(|relaid| {
+            let place = match relaid.place {
+                Some((file, line)) => Place::file(file).line(line),
+                None => Place::object(&loaded.pair.unit.object),
+            };
+            Refusal::new(
+                Code::TypeLayoutChanged,
+                place,
+                format!("the layout of `{}` is changed: {}", relaid.name, relaid.what),
+                "what the running kernel has of it keeps the old layout: put what is new into a shadow \
+                 variable (klp_shadow_alloc()), or into a type of its own",
+            )
+        })
+    });
+    refusals.collect()
+}
+
+/// Refuses what is exported on the patched side only: other modules' symbols are resolved by the kernel's own
+/// tables, which a livepatch does not add to.
+fn new_exports(loaded: &Loaded<'_>) -> Vec<Refusal> {
+    // include/linux/export.h
+    const MARK: &str = "__export_symbol_";
+    let exports = |object: &ObjectFile| {
+        let names = object.symbols.iter().filter_map(|symbol| symbol.name.strip_prefix(MARK));
+        names.map(str::to_owned).collect::<BTreeSet<String>>()
+    };
+    let new = &exports(&loaded.patched) - &exports(&loaded.original);
+    let refusals = new.into_iter().map(|name| {
+        Refusal::new(
+            Code::ExportAdded,
+            Place::object(&loaded.pair.unit.object).symbol(&name),
+            format!("`{name}` is exported, which it is not in the kernel"),
+            "files of the same patch may use it without an export: leave EXPORT_SYMBOL out",
+        )
+    });
+    refusals.collect()
 }
 
 /// Matches the objects that are touched with what runs.

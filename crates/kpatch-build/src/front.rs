@@ -23,6 +23,7 @@ use crate::compile::Setting;
 use crate::compile_database::CompileDatabase;
 use crate::compile_database::TranslationUnit;
 use crate::farm::Farms;
+use crate::headers;
 use crate::outcome::Usage;
 use crate::patch_file;
 use crate::patch_file::Patch;
@@ -78,7 +79,8 @@ pub fn read_patches(files: &[PathBuf]) -> Result<Vec<Patch>> {
     Ok(Refusals::none_or(refusals, patches)?)
 }
 
-/// Compiles what `patches` touch in `tree`, with and without them, for the kernel of `origin`.
+/// Compiles what `patches` touch in `tree`, with and without them, for the kernel of `origin`; of what headers
+/// touch no more than `most_objects`.
 ///
 /// # Errors
 /// [`Refusals`] of every phase; tool failures.
@@ -87,6 +89,7 @@ pub fn run(
     tree: &SourceTree,
     origin: &Origin,
     patches: &[Patch],
+    most_objects: usize,
 ) -> Result<Front> {
     let Context { cache, work, jobs, log, progress } = *context;
     let applied = apply::apply(&tree.root, patches)?;
@@ -95,12 +98,11 @@ pub fn run(
     let prepared = prepare::open(cache, tree, &farms.base(), origin, jobs, log, progress)?;
     let database = prepared.database()?;
     let config = fs::read_to_string(prepared.objects.join(".config"))?;
-    let touched = applied.files.keys().map(|path| path.to_string_lossy().into_owned());
-    let units = units(&database, tree, touched, &config, progress)?;
-    for unit in &units {
-        progress.detail(&format!("{} -> {}", unit.source, unit.object));
-    }
+    let sources = applied.files.keys().filter(|path| !headers::is_header(path));
+    let sources = sources.map(|path| path.to_string_lossy().into_owned());
+    let mut units = units(&database, tree, sources, &config, progress)?;
     let mut farm = farms.claim(cache, tree)?;
+    compile::lay_out(&applied.files, &mut farm)?;
     let setting = Setting {
         cache,
         prepared: &prepared,
@@ -110,6 +112,18 @@ pub fn run(
         jobs,
         log,
     };
+    let look = headers::Where {
+        setting: &setting,
+        tree,
+        database: &database,
+        farm: &farm,
+        most: most_objects,
+        progress,
+    };
+    units.extend(headers::users(&look, &applied.files, &units)?);
+    for unit in &units {
+        progress.detail(&format!("{} -> {}", unit.source, unit.object));
+    }
     let compiled = progress.step("compile both sides", || {
         compile::compile(&setting, &units, &applied.files, &mut farm)
     })?;

@@ -12,6 +12,7 @@ pub mod diff;
 pub mod farm;
 pub mod front;
 pub mod gate;
+pub mod headers;
 pub mod image_report;
 pub mod line_directives;
 pub mod link;

@@ -81,8 +81,7 @@ impl Hunk {
 ///
 /// # Errors
 /// `PatchMalformed` for the first place that cannot be understood; otherwise all refusals by kind
-/// of file: `TouchesAssembly`, `TouchesBuildFile`, `TouchesHeader`, `AddsOrRemovesFile`,
-/// `NotKernelText`, `TouchesRust`.
+/// of file: `TouchesAssembly`, `TouchesBuildFile`, `AddsOrRemovesFile`, `NotKernelText`, `TouchesRust`.
 pub fn parse(name: &str, text: &[u8]) -> Result<Patch, Refusals> {
     let mut parser = Parser { name, lines: split_lines(text), at: 0, refusals: Vec::new() };
     let files = parser.files()?;
@@ -129,13 +128,10 @@ fn refused_kind(path: &Path, place: Place) -> Option<Refusal> {
         refuse(Code::NotKernelText, "not part of the running kernel's text", hint)
     } else if matches!(&*extension, "S" | "s") {
         refuse(Code::TouchesAssembly, "assembly code", only_c)
-    } else if extension == "h" {
-        let hint = "move the change into the .c files that need it";
-        refuse(Code::TouchesHeader, "a header, which this version cannot patch", hint)
     } else if extension == "rs" {
         let hint = "Rust code has no ftrace entries that a livepatch could use";
         refuse(Code::TouchesRust, "Rust code", hint)
-    } else if extension != "c" {
+    } else if !matches!(&*extension, "c" | "h") {
         refuse(Code::FileNotBuilt, "not C source, so it is no code of this kernel", only_c)
     } else {
         None
@@ -378,8 +374,8 @@ mod tests {
             ("fs/proc/Makefile", Code::TouchesBuildFile),
             ("Kbuild", Code::TouchesBuildFile),
             ("scripts/Makefile.build", Code::TouchesBuildFile),
-            ("include/linux/fs.h", Code::TouchesHeader),
             ("arch/x86/boot/main.c", Code::NotKernelText),
+            ("arch/x86/boot/boot.h", Code::NotKernelText),
             ("arch/x86/realmode/rm/wakemain.c", Code::NotKernelText),
             ("drivers/firmware/efi/libstub/file.c", Code::NotKernelText),
             ("rust/kernel/lib.rs", Code::TouchesRust),
@@ -392,7 +388,7 @@ mod tests {
 
     #[test]
     fn names_every_refused_file() {
-        let text = change("fs/Kconfig") + &change("fs/a.c") + &change("fs/b.h");
+        let text = change("fs/Kconfig") + &change("fs/a.c") + &change("fs/b.rs");
         let refusals = parse("t.patch", text.as_bytes()).unwrap_err().0;
         assert_eq!(refusals.len(), 2);
         assert_eq!(refusals[1].place, Place::file("t.patch").line(13));

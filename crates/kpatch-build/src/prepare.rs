@@ -133,7 +133,7 @@ pub fn prepare(
     let symvers = read(&shipped.symvers)?;
     let shipped_config = Config::parse(&shipped.config.display().to_string(), &config)?;
     let compiler = toolchain::find_compiler(&config, &shipped.config)?;
-    let key = ContentKey::new("prepared objects 2")
+    let key = ContentKey::new("prepared objects 3")
         .part(&tree.key)
         .part(&config)
         .part(&symvers)
@@ -226,6 +226,11 @@ impl Prepared {
             Some(_) => CompileDatabase::load(&self.database),
             None => CompileDatabase::load_recorded(&self.objects, &self.source, &self.database),
         }
+    }
+
+    /// The file that says which files may include which.
+    pub fn includes(&self) -> PathBuf {
+        self.database.with_file_name(format!("{}.includes", self.key))
     }
 
     /// Where compilers run when the source is read from the farm at `farm`.

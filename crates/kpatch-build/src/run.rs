@@ -50,7 +50,8 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
         false => Some(target.identity.as_ref().map_err(Refusal::clone)?),
     };
     let context = Context { cache: &cache, work: &work.path, jobs, log: &log, progress: &progress };
-    let front = front::run(&context, &tree, &target.origin(), &patches)?;
+    let most_objects = cli.max_objects as usize;
+    let front = front::run(&context, &tree, &target.origin(), &patches, most_objects)?;
     let is_text = cli.format == Format::Text;
     let explained = (cli.explain || !is_text).then_some(&mut report.objects);
     let objects = progress.step("diff", || {

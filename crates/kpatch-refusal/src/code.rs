@@ -35,10 +35,12 @@ codes! {
     TouchesBuildFile = 103, "the patch touches Kconfig or a Makefile";
     FileNotBuilt = 104, "the patch touches a file that is not built into this kernel";
     PatchMalformed = 105, "the patch file cannot be understood";
-    TouchesHeader = 106, "the patch touches a header";
+    TouchesHeader = 106, "the patch touches a header that the build itself uses";
     AddsOrRemovesFile = 107, "the patch adds, removes, renames or changes the mode of a file";
     NotKernelText = 108, "the patched code does not become kernel text (boot, vDSO, realmode, EFI stub)";
     TouchesRust = 109, "the patch touches Rust code";
+    TooManyObjects = 110, "a header is used by more objects than one patch should hold";
+    GeneratedChanged = 111, "a file that the build generates would change";
 
     VersionMismatch = 201, "source, headers and image are not of the same version";
     CompilerMismatch = 202, "the compiler is not the one that built the kernel";
@@ -70,6 +72,8 @@ codes! {
     UnsupportedObject = 413, "the object file has a form that is not supported";
     SeveralCallbacks = 414, "an object of the kernel has several callbacks of one kind";
     AuthorMacro = 415, "a macro of the patch's author asks for what cannot be done";
+    TypeLayoutChanged = 416, "the layout of a structure is changed";
+    ExportAdded = 417, "the patch exports a symbol that the kernel does not";
 
     SymbolNotUnique = 501, "a symbol's name is not unique in the kernel";
     SymbolNotFound = 502, "a symbol is not in the kernel";

@@ -4,6 +4,7 @@
 
 mod depfile;
 mod diagnostics;
+pub mod preprocess;
 mod replay;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::compile_database::Owner;
 use crate::compile_database::TranslationUnit;
 use crate::compile_database::normalize;
 use crate::farm::PatchedFarm;
+use crate::headers;
 use crate::line_directives;
 use crate::prepare::Prepared;
 use replay::Side;
@@ -89,7 +91,19 @@ pub struct Setting<'a> {
     pub log: &'a ToolLog,
 }
 
-/// Compiles `units` with and without the changes in `touched`, the patched side in `farm`.
+/// Puts the patched files into `farm`, with line directives.
+///
+/// # Errors
+/// I/O errors.
+pub fn lay_out(touched: &BTreeMap<PathBuf, Touched>, farm: &mut PatchedFarm) -> Result<()> {
+    for (path, file) in touched {
+        farm.put(path, &line_directives::insert(&file.original, &file.patched))?;
+    }
+    Ok(())
+}
+
+/// Compiles `units` with and without the changes in `touched`, the patched side in `farm`, into which
+/// [`lay_out`] has put them.
 ///
 /// # Errors
 /// [`Refusals`]: `OriginalDoesNotCompile`, or `DoesNotCompile` with the compiler's message in
@@ -101,9 +115,6 @@ pub fn compile(
     touched: &BTreeMap<PathBuf, Touched>,
     farm: &mut PatchedFarm,
 ) -> Result<Compiled> {
-    for (path, file) in touched {
-        farm.put(path, &line_directives::insert(&file.original, &file.patched))?;
-    }
     let run = Run { setting, farm: farm.root(), generated: Mutex::default() };
     let tasks: Vec<(&TranslationUnit, Side)> =
         units.iter().flat_map(|unit| Side::ALL.map(|side| (unit, side))).collect();
@@ -118,7 +129,9 @@ pub fn compile(
     let compiler_time = results.iter().map(|result| result.time).sum();
     refuse_failures(setting, &tasks, &results, touched, farm)?;
     let mut pairs = Vec::new();
-    let mut unread: BTreeSet<&Path> = touched.keys().map(PathBuf::as_path).collect();
+    // Who reads a header was told before, and need not have been compiled.
+    let sources = touched.keys().map(PathBuf::as_path).filter(|path| !headers::is_header(path));
+    let mut unread: BTreeSet<&Path> = sources.collect();
     for (unit, sides) in units.iter().zip(results.chunks_exact(Side::ALL.len())) {
         let [exact, original, patched] = sides else { continue };
         let read = depfile::read_by(

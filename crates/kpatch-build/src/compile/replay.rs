@@ -123,6 +123,29 @@ pub(super) fn command(
     Ok(command)
 }
 
+/// The command that writes the preprocessed text of `unit`, without line markers, to `out`; paths as in
+/// [`command`].
+pub(super) fn preprocess(
+    unit: &TranslationUnit,
+    prepared: &Prepared,
+    farm: Option<&Path>,
+    headers: &AuthorHeaders,
+    out: &Path,
+    depfile: &Path,
+) -> Result<Command> {
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("a path is not UTF-8");
+    let base = text(&prepared.farm)?;
+    let root = farm.map_or_else(|| Ok(base.clone()), text)?;
+    let arguments = rewrite(&unit.arguments, &base, &root, &text(out)?, &text(depfile)?)?;
+    let (compiler, rest) = arguments.split_first().context("an empty compiler command")?;
+    let (last, flags) = rest.split_last().context("a compiler command without a file")?;
+    let mut command = toolchain::command(compiler);
+    command.current_dir(&prepared.objects);
+    command.args(flags.iter().map(|flag| if flag == "-c" { "-E" } else { flag }));
+    command.args(["-P", COLOURLESS, &format!("-I{}", text(&headers.directory)?), last]);
+    Ok(command)
+}
+
 /// The recorded arguments with the tree's path and the outputs replaced.
 fn rewrite(
     arguments: &[String],

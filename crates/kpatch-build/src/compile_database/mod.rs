@@ -6,7 +6,7 @@
 mod includers;
 mod recipes;
 mod saved;
-mod shell;
+pub(crate) mod shell;
 mod store;
 
 use std::collections::BTreeMap;
@@ -53,9 +53,10 @@ impl Owner {
 /// One translation unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranslationUnit {
-    /// The C file, relative to the source tree, without `..`: `virt/kvm/kvm_main.c`.
+    /// The C or assembly file, relative to the source tree, without `..`: `virt/kvm/kvm_main.c`.
     pub source: String,
-    /// The object as kbuild names it: `arch/x86/kvm/../../../virt/kvm/kvm_main.o`.
+    /// The object as kbuild names it: `arch/x86/kvm/../../../virt/kvm/kvm_main.o`. A linker script
+    /// (`vmlinux.lds`) is made in the same way, and is one here.
     pub object: String,
     /// What it is linked into, sorted; empty for code that is no kernel text (vDSO, realmode, EFI
     /// stub, purgatory). A few objects are in several modules.
@@ -221,9 +222,40 @@ impl CompileDatabase {
         Ok(units.into_values().collect())
     }
 
+    /// The units whose main file is `source`.
+    ///
+    /// # Errors
+    /// When the database is damaged.
+    pub fn units_with_main(&self, source: &str) -> Result<Vec<TranslationUnit>> {
+        self.store.units(source)
+    }
+
+    /// Whether `source` is a main file.
+    pub fn has(&self, source: &str) -> bool {
+        self.store.has(source)
+    }
+
     /// The C files that are compiled as main files, by name.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
-        self.store.sources()
+        self.store.sources().filter(|source| source.ends_with(".c"))
+    }
+
+    /// All files that are compiled as main files, assembly included, with the commands' own
+    /// `-include` files (as paths of the command).
+    ///
+    /// # Errors
+    /// When the database is damaged.
+    pub fn roots(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
+        let mut roots = BTreeMap::new();
+        for source in self.store.sources() {
+            let forced: &mut BTreeSet<String> = roots.entry(source.to_owned()).or_default();
+            for unit in self.store.units(source)? {
+                let pairs = unit.arguments.windows(2);
+                forced
+                    .extend(pairs.filter(|pair| pair[0] == "-include").map(|pair| pair[1].clone()));
+            }
+        }
+        Ok(roots)
     }
 
     /// How many translation units there are.

@@ -1,6 +1,6 @@
-//! Reads what kbuild's commands say about objects: compiler commands, `.mod` files (the objects of a
+//! Reads what kbuild's commands say about objects: compiler commands (of C, assembly, linker scripts), `.mod` files (the objects of a
 //! module), `built-in.a` and `lib.a` archives (the objects of vmlinux). Their form is that of
-//! scripts/Makefile.build: `cmd_cc_o_c`, `cmd_mod`, `cmd_ar_builtin`, and `cmd_ar` of
+//! scripts/Makefile.build: `cmd_cc_o_c`, `cmd_as_o_S`, `cmd_cpp_lds_S`, `cmd_mod`, `cmd_ar_builtin`, and `cmd_ar` of
 //! scripts/Makefile.lib. They come from `make -n`, or from the records of a build.
 
 use std::collections::BTreeMap;
@@ -73,7 +73,8 @@ pub(super) fn units(recipes: Vec<Recipe>) -> Vec<TranslationUnit> {
 /// What the command `body` says; `source_of` gives the C file that a compiler is given, relative to the
 /// source tree, if it is in there.
 pub(super) fn recipe(body: &str, source_of: &dyn Fn(&str) -> Option<String>) -> Option<Recipe> {
-    if body.contains(" -c -o ") && body.contains("-Wp,-MMD,") {
+    let makes = body.contains(" -c -o ") || body.contains(" -DLINKER_SCRIPT ");
+    if makes && body.contains("-Wp,-MMD,") {
         return compile(body, source_of).map(Recipe::Compile);
     }
     if let Some((list, rest)) = between(body, "printf '%s\\n' ", " | awk '!x[$0]++ { print(\"") {
@@ -117,8 +118,8 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<(&'a str, &'a st
 
 fn compile(body: &str, source_of: &dyn Fn(&str) -> Option<String>) -> Option<TranslationUnit> {
     let is_compile = |words: &[String]| {
-        words.iter().any(|word| word == "-c")
-            && words.last().is_some_and(|word| word.ends_with(".c"))
+        words.iter().any(|word| word == "-c" || word == "-DLINKER_SCRIPT")
+            && words.last().is_some_and(|word| word.ends_with(".c") || word.ends_with(".S"))
             && words.iter().any(|word| word.starts_with("-Wp,-MMD,"))
             && words.iter().any(|word| word == "-D__KERNEL__")
     };

@@ -2,7 +2,7 @@
 //! the operators that end a command. Expansions are not made; kbuild's compiler commands have none.
 
 /// The first simple command of `line` for which `wanted` says so; its words are unquoted.
-pub(super) fn find_command(
+pub(crate) fn find_command(
     line: &str,
     mut wanted: impl FnMut(&[String]) -> bool,
 ) -> Option<Vec<String>> {

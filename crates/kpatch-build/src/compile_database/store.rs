@@ -12,7 +12,7 @@ use anyhow::bail;
 use super::Owner;
 use super::TranslationUnit;
 
-const VERSION: &str = "kpatch compile database 1";
+const VERSION: &str = "kpatch compile database 2";
 
 /// A loaded database.
 #[derive(Debug)]
@@ -95,6 +95,10 @@ impl Store {
 
     pub(super) fn sources(&self) -> impl Iterator<Item = &str> {
         self.units.keys().map(String::as_str)
+    }
+
+    pub(super) fn has(&self, source: &str) -> bool {
+        self.units.contains_key(source)
     }
 
     pub(super) fn includers(&self, source: &str) -> &[String] {
@@ -187,6 +191,6 @@ mod tests {
         assert!(store.units("d/b.c").unwrap().is_empty());
         let cut = &text[..text.len() - 12];
         assert!(Store::parse(cut[..cut.rfind('\n').unwrap()].to_owned()).is_err());
-        assert!(Store::parse(text.replace("database 1", "database 0")).is_err());
+        assert!(Store::parse(text.replace("database 2", "database 0")).is_err());
     }
 }

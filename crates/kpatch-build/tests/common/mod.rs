@@ -64,6 +64,7 @@ impl Kernel {
             &tree,
             &Origin::Shipped(self.shipped.clone()),
             &front::read_patches(&files)?,
+            200,
         )
     }
 

@@ -1,0 +1,374 @@
+//! Patched headers: which units they change. In three steps, each a fraction of the cost of the next: the
+//! text of `#include` lines tells who may read a header ([`readers`]), names tell who may use what is changed
+//! in it ([`names`]), and the preprocessed text of what is left tells who does ([`Use`]). Only that is
+//! compiled.
+//!
+//! Bias: a unit stays in unless it is certain that its code cannot change: one that is missed stays unfixed
+//! in silence.
+
+mod entities;
+mod generated;
+mod graph;
+mod names;
+mod readers;
+mod shape;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Result;
+use kpatch_refusal::Code;
+use kpatch_refusal::Place;
+use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
+use rayon::prelude::*;
+
+use crate::apply::Touched;
+use crate::compile::Setting;
+use crate::compile::preprocess;
+use crate::compile::preprocess::Preprocessed;
+use crate::compile::preprocess::Sides;
+use crate::compile_database::CompileDatabase;
+use crate::compile_database::TranslationUnit;
+use crate::farm::PatchedFarm;
+use crate::progress::Progress;
+use crate::progress::seconds;
+use crate::source_tree::SourceTree;
+use entities::Entity;
+use names::Closed;
+use names::Names;
+
+/// So many times the objects that may be compiled are looked at more closely: preprocessing is that much
+/// cheaper than compiling three times.
+const LOOKED_AT: usize = 5;
+
+/// The image's linker script is made from headers, too.
+const LINKER_SCRIPT: &str = "arch/x86/kernel/vmlinux.lds";
+
+/// Whether `path` is a header by its name.
+pub fn is_header(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "h")
+}
+
+/// What a patch to headers is looked up in.
+#[derive(Debug)]
+pub struct Where<'a> {
+    /// How to compile.
+    pub setting: &'a Setting<'a>,
+    /// The source.
+    pub tree: &'a SourceTree,
+    /// The units.
+    pub database: &'a CompileDatabase,
+    /// The farm that holds the patch.
+    pub farm: &'a PatchedFarm,
+    /// How many units may be compiled.
+    pub most: usize,
+    /// What the user sees.
+    pub progress: &'a Progress,
+}
+
+/// The units of kernel text, besides `known`, whose code the headers among `touched` may change.
+///
+/// # Errors
+/// Refusals: `TooManyObjects`; `TouchesAssembly`, `GeneratedChanged`, `TouchesHeader` for what is made of
+/// a header and cannot be patched; `NotKernelText` when nothing else uses it.
+pub fn users(
+    look: &Where<'_>,
+    touched: &BTreeMap<PathBuf, Touched>,
+    known: &[TranslationUnit],
+) -> Result<Vec<TranslationUnit>> {
+    let Where { setting, farm, progress, .. } = look;
+    let headers: BTreeMap<&Path, &Touched> = touched
+        .iter()
+        .filter(|(path, _)| is_header(path))
+        .map(|(path, file)| (path.as_path(), file))
+        .collect();
+    if headers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let candidates =
+        progress.step("look for users of the headers", || candidates(look, &headers, known))?;
+    progress.detail(&format!("{} unit(s) may use what is changed", candidates.len()));
+    let looked_at: Vec<&TranslationUnit> = candidates.iter().collect();
+    let uses = progress.step("preprocess what may use them", || {
+        let shown = Countdown::new(progress, looked_at.len(), setting.jobs);
+        preprocess::preprocess(setting, &looked_at, touched, farm, |unit, sides| {
+            shown.one(sides.time);
+            (unit.clone(), Use::of(unit, &sides))
+        })
+    })?;
+    let mut refusals = generated::refusals(setting, touched, farm)?;
+    let mut units = Vec::new();
+    let mut elsewhere = Vec::new();
+    for (unit, used) in uses {
+        if used == Use::No {
+            continue;
+        }
+        progress.detail(&format!("{} uses what is changed", unit.source));
+        let place = Place::object(&unit.object);
+        if unit.object == LINKER_SCRIPT {
+            refusals.push(Refusal::new(
+                Code::GeneratedChanged,
+                place,
+                "the image's linker script would change".to_owned(),
+                "a livepatch cannot move what the image is made of; leave that part out",
+            ));
+        } else if unit.owners.is_empty() {
+            elsewhere.push(unit);
+        } else if unit.source.ends_with(".S") {
+            refusals.push(Refusal::new(
+                Code::TouchesAssembly,
+                place,
+                format!(
+                    "assembly code in `{}` uses what is changed in {}",
+                    unit.source,
+                    list(&headers)
+                ),
+                "a livepatch replaces C functions: give C code a definition of its own",
+            ));
+        } else {
+            units.push(unit);
+        }
+    }
+    if units.is_empty() && known.is_empty() {
+        refusals.extend(elsewhere.first().map(|unit| {
+            Refusal::new(
+                Code::NotKernelText,
+                Place::object(&unit.object),
+                format!("what is changed in {} is not used in the kernel's text", list(&headers)),
+                "this code runs before or outside the kernel: it needs a new kernel",
+            )
+        }));
+    }
+    Refusals::none_or(refusals, ())?;
+    for unit in elsewhere {
+        progress.note(&format!("`{}` stays unpatched: no kernel text", unit.object));
+    }
+    if units.len() > look.most {
+        return Err(too_many(look, &headers, units.len(), None).into());
+    }
+    let config = fs::read_to_string(setting.prepared.objects.join(".config"))?;
+    if config.lines().any(|line| line == "CONFIG_RUST=y") {
+        progress.note("Rust code of this kernel is not made anew for changed headers");
+    }
+    Ok(units)
+}
+
+fn list(headers: &BTreeMap<&Path, &Touched>) -> String {
+    let names: Vec<String> = headers.keys().map(|path| format!("`{}`", path.display())).collect();
+    names.join(", ")
+}
+
+/// How a unit uses what is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    No,
+    Yes,
+}
+
+impl Use {
+    fn of(unit: &TranslationUnit, sides: &Sides) -> Self {
+        let used = match &sides.texts {
+            Preprocessed::Unread => false,
+            Preprocessed::Failed => true,
+            Preprocessed::Texts { original, patched } if original == patched => false,
+            // Macros are gone: names are what they seem.
+            Preprocessed::Texts { original, patched } if unit.source.ends_with(".c") => {
+                has_effect(original, patched)
+            }
+            Preprocessed::Texts { .. } => true,
+        };
+        if used { Use::Yes } else { Use::No }
+    }
+}
+
+/// Whether the difference of two preprocessed texts reaches something that is compiled to code or data.
+fn has_effect(original: &[u8], patched: &[u8]) -> bool {
+    let (original, patched) = (entities::entities(original), entities::entities(patched));
+    let Some(names) = Names::of_difference(&original, &patched) else { return true };
+    [original, patched].iter().any(|side| {
+        let side: Vec<((), &Entity)> = side.iter().map(|entity| ((), entity)).collect();
+        names::close(&mut names.clone(), &side) != Closed::Effects(BTreeSet::new())
+    })
+}
+
+/// The units that may use what is changed, by text alone.
+fn candidates(
+    look: &Where<'_>,
+    headers: &BTreeMap<&Path, &Touched>,
+    known: &[TranslationUnit],
+) -> Result<Vec<TranslationUnit>> {
+    let graph = readers::graph(look.setting.prepared, look.tree, look.database)?;
+    let reverse = graph.reverse();
+    let mut sources: BTreeSet<&str> = BTreeSet::new();
+    let mut all: Option<EntitiesOf<'_>> = None;
+    for (path, file) in headers {
+        let Some(name) = path.to_str() else { continue };
+        let readers = readers::may_read(&reverse, name);
+        if readers.is_empty() {
+            look.progress.note(&format!("nothing of this kernel reads `{name}`"));
+            continue;
+        }
+        let original = entities::entities(&file.original);
+        let patched = entities::entities(&file.patched);
+        let Some(mut names) = Names::of_difference(&original, &patched) else {
+            // What has an effect by itself has it in all that read it.
+            sources.extend(readers.iter().filter(|file| look.database.has(file)));
+            continue;
+        };
+        let all = all.get_or_insert_with(|| EntitiesOf::read(look, &graph));
+        let closed = all.close(&mut names, &patched);
+        look.progress.detail(&format!(
+            "`{name}` is read by {} file(s); {} name(s) lead to the change: {}",
+            readers.len(),
+            names.len(),
+            names.iter().take(20).collect::<Vec<_>>().join(" ")
+        ));
+        let everywhere = match closed {
+            Closed::Effects(files) => reverse.readers(files),
+            Closed::Endless => readers.clone(),
+        };
+        let named = readers.par_iter().filter(|file| {
+            look.database.has(file)
+                && (everywhere.contains(*file) || names_any(&look.tree.root.join(file), &names))
+        });
+        sources.extend(named.collect::<Vec<_>>());
+    }
+    let mut units = Vec::new();
+    for source in sources {
+        let found = look.database.units_with_main(source)?;
+        let known = |unit: &TranslationUnit| known.iter().any(|known| known.object == unit.object);
+        units.extend(found.into_iter().filter(|unit| !known(unit)));
+    }
+    if units.len() > look.most * LOOKED_AT {
+        let readers: Vec<&TranslationUnit> = units.iter().collect();
+        let sample = sample(look, &readers)?;
+        return Err(too_many(look, headers, units.len(), Some(sample)).into());
+    }
+    Ok(units)
+}
+
+/// How long one unit takes on both sides, by a few of them.
+fn sample(look: &Where<'_>, units: &[&TranslationUnit]) -> Result<Duration> {
+    const FEW: usize = 2;
+    let few: Vec<&TranslationUnit> = units.iter().step_by(units.len() / FEW + 1).copied().collect();
+    let none = BTreeMap::new();
+    let times =
+        preprocess::preprocess(look.setting, &few, &none, look.farm, |_, sides| sides.time)?;
+    // Nothing is touched, so only one side was read.
+    let both = times.iter().sum::<Duration>() * 2;
+    Ok(both / u32::try_from(few.len().max(1)).unwrap_or(1))
+}
+
+fn names_any(file: &Path, names: &Names) -> bool {
+    let text = tokens::clean(&fs::read(file).unwrap_or_default());
+    let parts =
+        tokens::tokens(&text).filter_map(|token| entities::as_part(&token).map(entities::word));
+    let mut words: Vec<u64> = parts.collect();
+    words.sort_unstable();
+    words.dedup();
+    names.named_by(&words)
+}
+
+/// The entities of all files that are read but are no main files, by file.
+struct EntitiesOf<'a>(Vec<(&'a str, Vec<Entity>)>);
+
+impl<'a> EntitiesOf<'a> {
+    fn read(look: &Where<'_>, graph: &'a graph::Graph) -> Self {
+        let files: Vec<&str> = graph.files().filter(|file| !look.database.has(file)).collect();
+        let objects = &look.setting.prepared.objects;
+        let read = files.par_iter().map(|file| {
+            let text =
+                fs::read(look.tree.root.join(file)).or_else(|_| fs::read(objects.join(file)));
+            (*file, entities::entities(&text.unwrap_or_default()))
+        });
+        Self(read.collect())
+    }
+
+    /// Adds to `names` all that lead to them, `patched` included.
+    fn close(&self, names: &mut Names, patched: &[Entity]) -> Closed<&'a str> {
+        // What the patched header has is seen where the original is read; an effect of it is a difference.
+        let of_files = self.0.iter().flat_map(|(file, entities)| {
+            let file = *file;
+            entities.iter().map(move |entity| (file, entity))
+        });
+        let all: Vec<(&str, &Entity)> =
+            of_files.chain(patched.iter().map(|entity| ("", entity))).collect();
+        names::close(names, &all)
+    }
+}
+
+fn too_many(
+    look: &Where<'_>,
+    headers: &BTreeMap<&Path, &Touched>,
+    count: usize,
+    each: Option<Duration>,
+) -> Refusal {
+    let file = headers.keys().next().map(|path| path.display().to_string()).unwrap_or_default();
+    let most = look.most;
+    let message = match each {
+        None => {
+            format!("{count} objects use what is changed in {}: more than {most}", list(headers))
+        }
+        Some(each) => {
+            let count32 = u32::try_from(count).unwrap_or(u32::MAX);
+            let jobs = u32::try_from(look.setting.jobs.max(1)).unwrap_or(1);
+            format!(
+                "{count} objects may use what is changed in {}, and up to {most} are patched; to look at \
+                 them all would take some {}",
+                list(headers),
+                seconds(each * count32 / jobs)
+            )
+        }
+    };
+    Refusal::new(
+        Code::TooManyObjects,
+        Place::file(file),
+        message,
+        "change the .c files that need it, with a definition of their own (a new member of a structure \
+         can be a shadow variable); or allow more with `--max-objects`",
+    )
+}
+
+/// Says now and then how far it is, and how long the rest may take.
+struct Countdown<'a> {
+    progress: &'a Progress,
+    all: usize,
+    jobs: usize,
+    done: Mutex<(usize, Duration, Instant)>,
+}
+
+impl<'a> Countdown<'a> {
+    /// What is over sooner needs no countdown, and nobody reads faster.
+    const SHORTEST: Duration = Duration::from_secs(8);
+
+    fn new(progress: &'a Progress, all: usize, jobs: usize) -> Self {
+        Self { progress, all, jobs, done: Mutex::new((0, Duration::ZERO, Instant::now())) }
+    }
+
+    fn one(&self, time: Duration) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.0 += 1;
+        done.1 += time;
+        if done.2.elapsed() < Self::SHORTEST {
+            return;
+        }
+        done.2 = Instant::now();
+        let (count, spent) = (u32::try_from(done.0).unwrap_or(1), done.1);
+        let left = u32::try_from(self.all - done.0).unwrap_or(0);
+        let left = spent / count * left / u32::try_from(self.jobs.max(1)).unwrap_or(1);
+        self.progress.note(&format!(
+            "{count} of {} looked at, some {} to go",
+            self.all,
+            seconds(left)
+        ));
+    }
+}
