@@ -1,0 +1,209 @@
+//! Compiling by the records of a build, in each of the ways in which kbuild names the source: in place, from
+//! a directory in the tree, and from one beside it. The kernel is a toy of two files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::SystemTime;
+
+use anyhow::Result;
+use kpatch_build::cache::Cache;
+use kpatch_build::compile_database::Owner;
+use kpatch_build::front;
+use kpatch_build::front::Context;
+use kpatch_build::front::Front;
+use kpatch_build::prepare::Built;
+use kpatch_build::prepare::Origin;
+use kpatch_build::progress::Progress;
+use kpatch_build::source_tree;
+use kpatch_build::source_tree::Made;
+use kpatch_refusal::Code;
+use kpatch_refusal::Refusals;
+use tool_run::ToolLog;
+
+/// A toy kernel, and how its build named the source.
+struct Toy {
+    dir: tempfile::TempDir,
+    /// The object directory, relative to the place of all.
+    objects: &'static str,
+}
+
+/// `objects`, what commands put before a path of the source, and before an include directory.
+const WAYS: [(&str, &str, &str); 3] =
+    [("linux", "", "./"), ("linux/build", "../", "../"), ("out", "@/linux/", "@/linux/")];
+
+impl Toy {
+    fn new((objects, prefix, include): (&'static str, &str, &str)) -> Self {
+        let toy = Self { dir: tempfile::tempdir().unwrap(), objects };
+        let root = toy.root();
+        let at_root = |text: &str| text.replace('@', root.to_str().unwrap());
+        let (prefix, include) = (at_root(prefix), at_root(include));
+        let write = |path: String, text: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let source = |path: &str, text: &str| write(format!("linux/{path}"), text);
+        let made = |path: &str, text: &str| write(format!("{objects}/{path}"), text);
+        source("Makefile", "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 1\n");
+        source("fs/local.h", "#define LOCAL 3\n");
+        source(
+            "fs/d/a.c",
+            "#include <deep.h>\n#include \"../local.h\"\nint a(void)\n{\n\treturn LOCAL + DEEP + GENERATED;\n}\n",
+        );
+        source("fs/d/in.c", "int in(void)\n{\n\treturn LOCAL;\n}\n");
+        source(
+            "fs/d/m.c",
+            "#include \"../local.h\"\n#include \"in.c\"\nconst char *m(void)\n{\n\treturn __FILE__;\n}\n",
+        );
+        source("include/deep.h", "#define DEEP 4\n");
+        made("include/generated/autoconf.h", "#define GENERATED 5\n");
+        let version = Command::new("gcc").arg("--version").output().unwrap().stdout;
+        let version = String::from_utf8(version).unwrap();
+        let version = version.lines().next().unwrap();
+        made(".config", &format!("CONFIG_CC_VERSION_TEXT=\"{version}\"\nCONFIG_X=y\n"));
+        made(
+            "include/config/auto.conf",
+            &format!("CONFIG_CC_VERSION_TEXT={version}\nCONFIG_X=y\n"),
+        );
+        made("modules.order", "fs/d/m.o\n");
+        let unit = |name: &str, flags: &str, includes: &str| {
+            let command = format!(
+                "gcc -Wp,-MMD,fs/d/.{name}.o.d -nostdinc -I{include}include -include \
+                 ./include/generated/autoconf.h -D__KERNEL__ -O2 -fcf-protection=none {flags} \
+                 -fmacro-prefix-map={include}= -DKBUILD_MODNAME='\"{name}\"' -c -o fs/d/{name}.o \
+                 {prefix}fs/d/{name}.c"
+            );
+            let record = format!(
+                "savedcmd_fs/d/{name}.o := {command}  ; ./tools/objtool/objtool fs/d/{name}.o\n\n\
+                 source_fs/d/{name}.o := {prefix}fs/d/{name}.c\n\ndeps_fs/d/{name}.o := \\\n  \
+                 {prefix}fs/d/../local.h \\\n{includes}\nx: $(deps_x)\n"
+            );
+            made(&format!("fs/d/.{name}.o.cmd"), &record);
+            // What was built is only there to be left alone.
+            made(&format!("fs/d/{name}.o"), "object");
+        };
+        unit("a", "", "");
+        unit("m", "-DMODULE", &format!("  {prefix}fs/d/in.c \\\n"));
+        let module = "printf '%s\\n'   m.o | awk '!x[$$0]++ { print(\"fs/d/\"$$0) }' > fs/d/m.mod";
+        made("fs/d/.m.mod.cmd", &format!("savedcmd_fs/d/m.mod := {module}\n"));
+        let archive = "rm -f built-in.a;  printf \"./%s \" fs/d/a.o | xargs ar cDPrST built-in.a";
+        made(".built-in.a.cmd", &format!("savedcmd_built-in.a := {archive}\n"));
+        toy
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap()
+    }
+
+    fn front(&self, work: &Path, patch: &str) -> Result<Front> {
+        let file = work.join("x.patch");
+        fs::write(&file, patch)?;
+        let cache = Cache::open(&work.join("cache"))?;
+        let log = ToolLog::open(&work.join("log"))?;
+        let progress = Progress::new(true);
+        let context = Context { cache: &cache, work, jobs: 2, log: &log, progress: &progress };
+        let objects = self.root().join(self.objects);
+        let made = match self.objects {
+            "out" => Made::LeftOut,
+            _ => Made::Generated,
+        };
+        let tree = source_tree::read_with(&self.root().join("linux"), made)?;
+        let origin = Origin::Built(Built { config: objects.join(".config"), objects });
+        front::run(&context, &tree, &origin, &front::read_patches(&[file])?)
+    }
+
+    /// All files with their times and contents.
+    fn state(&self) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
+        let mut state = BTreeMap::new();
+        let mut open = vec![self.root()];
+        while let Some(dir) = open.pop() {
+            for entry in fs::read_dir(dir).unwrap().flatten() {
+                let modified = entry.metadata().unwrap().modified().unwrap();
+                let is_dir = entry.path().is_dir();
+                let content = if is_dir { Vec::new() } else { fs::read(entry.path()).unwrap() };
+                state.insert(entry.path(), (modified, content));
+                open.extend(is_dir.then(|| entry.path()));
+            }
+        }
+        state
+    }
+}
+
+/// The number that the function `name` returns, as disassembled.
+fn returned(object: &Path, name: &str) -> String {
+    let output = Command::new("objdump")
+        .args(["-d", "--no-show-raw-insn", &format!("--disassemble={name}")])
+        .arg(object)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains(",%eax")).unwrap_or_else(|| panic!("{text}"));
+    line.split(['$', ',']).nth(1).unwrap().to_owned()
+}
+
+const A: &str = "--- a/fs/d/a.c\n+++ b/fs/d/a.c\n@@ -4,2 +4,2 @@\n {\n-\treturn LOCAL + DEEP + GENERATED;\n\
+                 +\treturn LOCAL + DEEP + GENERATED + 0x100;\n";
+
+#[test]
+fn compiles_both_sides_however_the_source_is_named_and_touches_nothing() {
+    for way in WAYS {
+        let toy = Toy::new(way);
+        let before = toy.state();
+        let work = tempfile::tempdir().unwrap();
+        let work = work.path().canonicalize().unwrap();
+        let front = toy.front(&work, A).unwrap();
+        let [pair] = front.pairs.as_slice() else { panic!("{:?}", front.pairs) };
+        assert_eq!((pair.unit.object.as_str(), &pair.unit.owner), ("fs/d/a.o", &Owner::Vmlinux));
+        assert_eq!(returned(&pair.exact, "a"), "0xc", "{way:?}");
+        assert_eq!(returned(&pair.original, "a"), "0xc");
+        assert_eq!(returned(&pair.patched, "a"), "0x10c");
+        assert_eq!(toy.state(), before, "{way:?}");
+        let unit = &front.prepared.database().unwrap().units_of("fs/d/in.c").unwrap()[0];
+        let read = front.prepared.database().unwrap().files_read(unit).unwrap().unwrap();
+        assert_eq!(read, ["fs/d/in.c", "fs/d/m.c", "fs/local.h"].map(str::to_owned).into());
+    }
+}
+
+#[test]
+fn a_file_that_a_module_includes_is_read_from_the_farm() {
+    for way in WAYS {
+        let toy = Toy::new(way);
+        let work = tempfile::tempdir().unwrap();
+        let work = work.path().canonicalize().unwrap();
+        let patch = "--- a/fs/d/in.c\n+++ b/fs/d/in.c\n@@ -2,3 +2,3 @@\n {\n-\treturn LOCAL;\n\
+                     +\treturn LOCAL + 0x100;\n }\n";
+        let front = toy.front(&work, patch).unwrap();
+        let [pair] = front.pairs.as_slice() else { panic!("{:?}", front.pairs) };
+        assert_eq!(pair.unit.owner, Owner::Module { name: "m".into(), path: "fs/d/m".into() });
+        assert_eq!(returned(&pair.original, "in"), "0x3");
+        assert_eq!(returned(&pair.patched, "in"), "0x103", "{way:?}");
+        // The path that the kernel would print is the one that it was built with.
+        for object in [&pair.exact, &pair.patched] {
+            let bytes = fs::read(object).unwrap();
+            let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+            assert!(has(b"\0fs/d/m.c\0") || has(b"fs/d/m.c\0"), "{}", object.display());
+            assert!(!has(toy.root().to_str().unwrap().as_bytes()), "{way:?}");
+        }
+    }
+}
+
+#[test]
+fn an_edit_is_seen_and_a_changed_option_is_refused() {
+    let toy = Toy::new(WAYS[0]);
+    let work = tempfile::tempdir().unwrap();
+    let work = work.path().canonicalize().unwrap();
+    toy.front(&work, A).unwrap();
+    let generated = toy.root().join("linux/include/generated/autoconf.h");
+    fs::write(generated, "#define GENERATED 0x25\n").unwrap();
+    let front = toy.front(&work, A).unwrap();
+    assert_eq!(returned(&front.pairs[0].exact, "a"), "0x2c", "not what the cache has of before");
+    let config = toy.root().join("linux/.config");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("CONFIG_X=y", "CONFIG_X=m")).unwrap();
+    let Refusals(all) = toy.front(&work, A).unwrap_err().downcast().unwrap();
+    assert_eq!(all[0].code, Code::ConfigDrift);
+    assert!(all[0].message.contains("CONFIG_X: built with y, now m"), "{}", all[0]);
+}
