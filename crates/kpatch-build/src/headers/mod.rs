@@ -50,6 +50,10 @@ use names::Names;
 /// cheaper than compiling three times.
 const LOOKED_AT: usize = 5;
 
+/// So few units that name what is changed are compiled at once: to look at them first would take longer than
+/// to compile the one or other in vain.
+const FEW: usize = 40;
+
 /// The image's linker script is made from headers, too.
 const LINKER_SCRIPT: &str = "arch/x86/kernel/vmlinux.lds";
 
@@ -94,9 +98,13 @@ pub fn users(
     if headers.is_empty() {
         return Ok(Vec::new());
     }
-    let candidates =
+    let (certain, candidates) =
         progress.step("look for users of the headers", || candidates(look, &headers, known))?;
-    progress.detail(&format!("{} unit(s) may use what is changed", candidates.len()));
+    progress.detail(&format!(
+        "{} unit(s) name what is changed, {} more may use it",
+        certain.len(),
+        candidates.len()
+    ));
     let looked_at: Vec<&TranslationUnit> = candidates.iter().collect();
     let uses = progress.step("preprocess what may use them", || {
         let shown = Countdown::new(progress, looked_at.len(), setting.jobs);
@@ -106,7 +114,7 @@ pub fn users(
         })
     })?;
     let mut refusals = generated::refusals(setting, touched, farm)?;
-    let mut units = Vec::new();
+    let mut units = certain;
     let mut elsewhere = Vec::new();
     for (unit, used) in uses {
         if used == Use::No {
@@ -200,15 +208,16 @@ fn has_effect(original: &[u8], patched: &[u8]) -> bool {
     })
 }
 
-/// The units that may use what is changed, by text alone.
+/// The units that may use what is changed, by text alone: those that need no closer look, and the others.
 fn candidates(
     look: &Where<'_>,
     headers: &BTreeMap<&Path, &Touched>,
     known: &[TranslationUnit],
-) -> Result<Vec<TranslationUnit>> {
+) -> Result<(Vec<TranslationUnit>, Vec<TranslationUnit>)> {
     let graph = readers::graph(look.setting.prepared, look.tree, look.database)?;
     let reverse = graph.reverse();
     let mut sources: BTreeSet<&str> = BTreeSet::new();
+    let mut direct: BTreeSet<&str> = BTreeSet::new();
     let mut all: Option<EntitiesOf<'_>> = None;
     for (path, file) in headers {
         let Some(name) = path.to_str() else { continue };
@@ -224,6 +233,7 @@ fn candidates(
             sources.extend(readers.iter().filter(|file| look.database.has(file)));
             continue;
         };
+        let changed = names.clone();
         let all = all.get_or_insert_with(|| EntitiesOf::read(look, &graph));
         let closed = all.close(&mut names, &patched);
         look.progress.detail(&format!(
@@ -240,7 +250,11 @@ fn candidates(
             look.database.has(file)
                 && (everywhere.contains(*file) || names_any(&look.tree.root.join(file), &names))
         });
-        sources.extend(named.collect::<Vec<_>>());
+        let named: Vec<&str> = named.copied().collect();
+        let by_name =
+            named.par_iter().filter(|file| names_any(&look.tree.root.join(file), &changed));
+        direct.extend(by_name.copied().collect::<Vec<_>>());
+        sources.extend(named);
     }
     let mut units = Vec::new();
     for source in sources {
@@ -253,13 +267,21 @@ fn candidates(
         let sample = sample(look, &readers)?;
         return Err(too_many(look, headers, units.len(), Some(sample)).into());
     }
-    Ok(units)
+    if direct.len() > FEW {
+        direct.clear();
+    }
+    let is_certain = |unit: &TranslationUnit| {
+        let is_text = !unit.owners.is_empty() && unit.source.ends_with(".c");
+        is_text && direct.contains(unit.source.as_str())
+    };
+    Ok(units.into_iter().partition(is_certain))
 }
 
 /// How long one unit takes on both sides, by a few of them.
 fn sample(look: &Where<'_>, units: &[&TranslationUnit]) -> Result<Duration> {
-    const FEW: usize = 2;
-    let few: Vec<&TranslationUnit> = units.iter().step_by(units.len() / FEW + 1).copied().collect();
+    const SAMPLES: usize = 2;
+    let few: Vec<&TranslationUnit> =
+        units.iter().step_by(units.len() / SAMPLES + 1).copied().collect();
     let none = BTreeMap::new();
     let times =
         preprocess::preprocess(look.setting, &few, &none, look.farm, |_, sides| sides.time)?;
