@@ -57,7 +57,7 @@ pub(crate) fn tests() -> Result<Vec<Test>> {
     for kernel in &KNOWN {
         let absent = suite::left_out(kernel)?;
         if let Some(why) = &absent {
-            eprintln!("*** SKIPPED: every test on {}: {why}", kernel.name);
+            eprintln!("*** SKIPPED: vm::{}::…: {why}", kernel.label);
         }
         for cpu in Cpu::ALL {
             for case in cases.iter().filter(|case| runs_on(case, kernel, cpu)) {
