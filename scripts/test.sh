@@ -39,7 +39,7 @@ cd "$here/.."
 "$here/setup.sh"
 "$here/fetch-kernel.sh"
 "$here/fetch-kernel.sh" --series 6.1 --if-offered
-"$here/setup.sh" --compiler-only --kernel "$KPATCH_CACHE/kernels/current/kernel.env"
+"$here/setup.sh" --compiler-only --for-tests --kernel "$KPATCH_CACHE/kernels/current/kernel.env"
 # Without these names a kernel that is gone would only leave its tests out.
 export KPATCH_REQUIRE_KERNELS=rust-6.12
 older=$KPATCH_CACHE/kernels/stock-6.1/kernel.env
