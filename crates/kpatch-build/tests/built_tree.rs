@@ -112,7 +112,7 @@ impl Toy {
         };
         let tree = source_tree::read_with(&self.root().join("linux"), made)?;
         let origin = Origin::Built(Built { config: objects.join(".config"), objects });
-        front::run(&context, &tree, &origin, &front::read_patches(&[file])?)
+        front::run(&context, &tree, &origin, &front::read_patches(&[file])?, 200)
     }
 
     /// All files with their times and contents.

@@ -93,6 +93,43 @@ pub(super) fn cached(
     Ok(dir.join(format!("{name}.o")))
 }
 
+/// Where a unit is compiled, and by which words.
+struct Replayed {
+    command: Command,
+    flags: Vec<String>,
+    file: String,
+    /// The source tree that is read.
+    root: String,
+    directory: String,
+}
+
+/// What was recorded for `unit`, with paths and outputs replaced: the source is read in `farm`, or in the
+/// base farm if that is none.
+fn replayed(
+    unit: &TranslationUnit,
+    prepared: &Prepared,
+    farm: Option<&Path>,
+    (out, depfile): (&Path, &Path),
+) -> Result<Replayed> {
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("a path is not UTF-8");
+    let recorded = text(&prepared.source)?;
+    let farm = farm.unwrap_or(&prepared.farm);
+    let (root, directory) = (text(farm)?, prepared.directory(farm));
+    let arguments = rewrite(&unit.arguments, &recorded, &root, &text(out)?, &text(depfile)?)?;
+    let (compiler, rest) = arguments.split_first().context("an empty compiler command")?;
+    let (file, flags) = rest.split_last().context("a compiler command without a file")?;
+    let mut command = toolchain::command(compiler);
+    command.current_dir(&directory);
+    let (flags, file) = (flags.to_vec(), file.clone());
+    Ok(Replayed { command, flags, file, root, directory: text(&directory)? })
+}
+
+/// The option by which compilers look for the headers of patch authors, last of all.
+fn author_headers(headers: &AuthorHeaders) -> Result<String> {
+    let directory = headers.directory.to_str().context("a path is not UTF-8")?;
+    Ok(format!("-I{directory}"))
+}
+
 /// The command that compiles one side of `unit` to `object`, in `farm` instead of the base farm if given.
 /// `headers` come last of all directories that the compiler looks into.
 pub(super) fn command(
@@ -103,23 +140,16 @@ pub(super) fn command(
     object: &Path,
     depfile: &Path,
 ) -> Result<Command> {
-    let text = |path: &Path| path.to_str().map(str::to_owned).context("a path is not UTF-8");
-    let recorded = text(&prepared.source)?;
-    let farm = farm.unwrap_or(&prepared.farm);
-    let root = text(farm)?;
-    let directory = prepared.directory(farm);
-    let arguments = rewrite(&unit.arguments, &recorded, &root, &text(object)?, &text(depfile)?)?;
-    let (compiler, rest) = arguments.split_first().context("an empty compiler command")?;
-    let (last, flags) = rest.split_last().context("a compiler command without a file")?;
-    let mut command = toolchain::command(compiler);
-    command.current_dir(&directory).args(flags).args(side.flags(unit));
+    let Replayed { mut command, flags, file, root, directory } =
+        replayed(unit, prepared, farm, (object, depfile))?;
+    command.args(flags).args(side.flags(unit));
     if side != Side::Exact {
         // Debug information is relative to the tree: the same wherever source and cache are.
         command.arg(format!("-fdebug-prefix-map={root}=."));
-        command.arg(format!("-fdebug-prefix-map={}=.", text(&directory)?));
-        command.arg(format!("-I{}", text(&headers.directory)?));
+        command.arg(format!("-fdebug-prefix-map={directory}=."));
+        command.arg(author_headers(headers)?);
     }
-    command.arg(last);
+    command.arg(file);
     Ok(command)
 }
 
@@ -133,16 +163,9 @@ pub(super) fn preprocess(
     out: &Path,
     depfile: &Path,
 ) -> Result<Command> {
-    let text = |path: &Path| path.to_str().map(str::to_owned).context("a path is not UTF-8");
-    let base = text(&prepared.farm)?;
-    let root = farm.map_or_else(|| Ok(base.clone()), text)?;
-    let arguments = rewrite(&unit.arguments, &base, &root, &text(out)?, &text(depfile)?)?;
-    let (compiler, rest) = arguments.split_first().context("an empty compiler command")?;
-    let (last, flags) = rest.split_last().context("a compiler command without a file")?;
-    let mut command = toolchain::command(compiler);
-    command.current_dir(&prepared.objects);
+    let Replayed { mut command, flags, file, .. } = replayed(unit, prepared, farm, (out, depfile))?;
     command.args(flags.iter().map(|flag| if flag == "-c" { "-E" } else { flag }));
-    command.args(["-P", COLOURLESS, &format!("-I{}", text(&headers.directory)?), last]);
+    command.args(["-P", COLOURLESS, &author_headers(headers)?, &file]);
     Ok(command)
 }
 

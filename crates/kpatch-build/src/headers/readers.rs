@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -31,7 +32,13 @@ pub(super) fn graph(
     let mut roots = BTreeMap::new();
     for (source, forced) in database.roots()? {
         let inside = forced.iter().filter_map(|path| {
-            let relative = std::path::Path::new(path).strip_prefix(&prepared.farm).ok()?;
+            // A kernel that was built in its source tree has them relative to that.
+            let path = Path::new(path);
+            let relative = path
+                .strip_prefix(&prepared.farm)
+                .or_else(|_| path.strip_prefix(&prepared.source))
+                .or_else(|_| path.strip_prefix("."))
+                .ok()?;
             relative.to_str().map(str::to_owned)
         });
         roots.insert(source, inside.collect::<BTreeSet<String>>());
