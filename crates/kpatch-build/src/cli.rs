@@ -1,8 +1,6 @@
 //! The command line. Every option that names a part of the target kernel has the place where a
 //! distribution puts that part as its default.
 
-mod settings;
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -14,8 +12,7 @@ use patch_module::Template;
 
 use crate::image_report::ImageArguments;
 use crate::match_report::MatchArguments;
-
-pub use settings::Settings;
+use crate::settings::Settings;
 
 /// What the command line asks for.
 #[derive(Debug, Clone)]

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -15,10 +14,7 @@ use create_diff_object::authors::several_callbacks;
 use create_diff_object::emit::Emitted;
 use create_diff_object::explain::report::ObjectReport;
 use create_diff_object::lines::layouts;
-use create_diff_object::notices::Notice;
-use create_diff_object::outlive::Outliving;
 use kpatch_elf::ObjectFile;
-use kpatch_elf::ReadError;
 use kpatch_elf::livepatch::CallbackKind;
 use kpatch_elf::livepatch::VMLINUX;
 use kpatch_refusal::Code;
@@ -31,34 +27,13 @@ use crate::compile::CompiledPair;
 use crate::compile::Unit;
 use crate::compile_database::Owner;
 use crate::modules::Modules;
+use crate::objects;
+use crate::objects::DiffObject;
 use crate::outcome::NothingChanged;
 use crate::resolve::Knowledge;
 use crate::run_pre;
 use crate::run_pre::Proof;
 use crate::target::Target;
-
-/// One object of the patch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiffObject {
-    /// The object of the kernel that it was made from (`fs/proc/cmdline.o`).
-    pub name: String,
-    /// The object whose functions it replaces: `vmlinux` or a module.
-    pub patches: String,
-    /// The build-id of the module that it patches, if it has one; none of vmlinux.
-    pub build_id: Option<Vec<u8>>,
-    /// Its file.
-    pub path: PathBuf,
-    /// Functions that replace one of the kernel.
-    pub changed: Vec<String>,
-    /// Functions that the kernel does not have.
-    pub new: Vec<String>,
-    /// What may still run when the patch is disabled.
-    pub outliving: Vec<Outliving>,
-    /// Number of callbacks.
-    pub callbacks: usize,
-    /// What the user should know of it.
-    pub notices: Vec<Notice>,
-}
 
 /// The name by which livepatch knows what an object is linked into.
 fn patched_object(owner: &Owner) -> &str {
@@ -307,30 +282,9 @@ fn all_or_refusals<T: Send>(
 }
 
 fn load(pair: &CompiledPair) -> Result<Loaded<'_>> {
-    let original = read(&pair.unit.object, &pair.original)?;
-    let patched = read(&pair.unit.object, &pair.patched)?;
+    let original = objects::read(&pair.unit.object, &pair.original)?;
+    let patched = objects::read(&pair.unit.object, &pair.patched)?;
     Ok(Loaded { pair, original, patched })
-}
-
-/// Reads what the compiler made of `object` of the kernel.
-///
-/// # Errors
-/// A refusal when it is no machine code; I/O errors.
-pub fn read(object: &str, path: &Path) -> Result<ObjectFile> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    match kpatch_elf::read(&bytes) {
-        Ok(object) => Ok(object),
-        Err(
-            error @ (ReadError::Bitcode | ReadError::Intermediate { .. } | ReadError::Foreign(_)),
-        ) => Err(Refusal::new(
-            Code::NotMachineCode,
-            Place::object(object),
-            error.to_string(),
-            "kernels built with LTO or for another machine are not supported",
-        )
-        .into()),
-        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
-    }
 }
 
 /// A flat, unique file name for the diff of an object.

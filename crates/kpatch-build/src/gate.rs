@@ -19,7 +19,7 @@ use shipped_kernel::Image;
 use shipped_kernel::Kallsyms;
 use shipped_kernel::symbols;
 
-use crate::diff::DiffObject;
+use crate::objects::DiffObject;
 
 /// By what a kernel is known when it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use patch_module::Template;
 use shipped_kernel::Module;
 use tool_run::ToolLog;
 
-use crate::diff::DiffObject;
 use crate::gate;
 use crate::gate::Identity;
+use crate::objects::DiffObject;
 use crate::prepare::Prepared;
 use crate::target::Target;
 

@@ -14,18 +14,18 @@ use tool_run::ToolLog;
 
 use crate::author_headers::AuthorHeaders;
 use crate::cache::Cache;
-use crate::cli::Settings;
 use crate::compile;
 use crate::compile::Setting;
 use crate::compile::Unpatched;
-use crate::diff;
 use crate::farm::Farms;
 use crate::front;
 use crate::modules::Modules;
+use crate::objects;
 use crate::outcome::Usage;
 use crate::prepare;
 use crate::progress::Progress;
 use crate::run_pre;
+use crate::settings::Settings;
 use crate::target;
 use crate::target::Target;
 use crate::work_dir::WorkDir;
@@ -126,7 +126,7 @@ fn match_all(objects: &[Unpatched], target: &Target) -> Result<Vec<(ObjectMatch,
     let modules = Modules::read(target, objects.iter().map(|object| &object.unit.owner))?;
     let one = |object: &Unpatched| {
         let unit = &object.unit;
-        let original = diff::read(&unit.object, &object.original)?;
+        let original = objects::read(&unit.object, &object.original)?;
         let proof = run_pre::prove(unit, (&object.exact, &original), target, &modules)?;
         let unmatched = proof.unmatched(&unit.owner, target, &modules)?;
         let counts = proof.counts();

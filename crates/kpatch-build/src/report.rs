@@ -12,7 +12,7 @@ use create_diff_object::explain::report::Report;
 use kpatch_elf::livepatch::VMLINUX;
 
 use crate::candidates;
-use crate::diff::DiffObject;
+use crate::objects::DiffObject;
 use crate::outcome;
 use crate::outcome::NothingChanged;
 use crate::target::Target;

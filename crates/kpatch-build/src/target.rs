@@ -25,12 +25,12 @@ use shipped_kernel::config;
 use shipped_kernel::symvers;
 
 use crate::agree;
-use crate::cli::Settings;
 use crate::gate;
 use crate::gate::Identity;
 use crate::prepare::Built;
 use crate::prepare::Origin;
 use crate::prepare::Shipped;
+use crate::settings::Settings;
 use crate::source_tree;
 use crate::source_tree::Made;
 use crate::source_tree::SourceTree;

@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use anyhow::Result;
 
 use crate::cache::Cache;
-use crate::cli::Settings;
 use crate::outcome::Usage;
 use crate::progress::Progress;
+use crate::settings::Settings;
 
 /// Work directories of failed runs are kept this long.
 const KEEP_FAILED: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -28,8 +28,8 @@ use run_pre::Vmlinux;
 
 use crate::compile::Unit;
 use crate::compile_database::Owner;
-use crate::diff;
 use crate::modules::Modules;
+use crate::objects;
 use crate::target::Target;
 
 /// What is known of one object.
@@ -66,7 +66,7 @@ pub fn prove(
     target: &Target,
     modules: &Modules,
 ) -> Result<Proof> {
-    let exact = diff::read(&unit.object, exact)?;
+    let exact = objects::read(&unit.object, exact)?;
     let (matched, relaid) = rayon::join(
         || with_running(&unit.owner, target, modules, |it| run_pre::match_object(&exact, it)),
         || same_source::different_functions(&unit.object, &exact, original),

@@ -17,8 +17,8 @@ use shipped_kernel::ModuleFiles;
 
 use super::Kind;
 use super::Parts;
-use crate::cli::Settings;
 use crate::outcome::Usage;
+use crate::settings::Settings;
 
 /// The kernel as it was linked.
 const VMLINUX: &str = "vmlinux";

@@ -13,8 +13,8 @@ use shipped_kernel::ModuleFiles;
 
 use super::Kind;
 use super::Parts;
-use crate::cli::Settings;
 use crate::outcome::Usage;
+use crate::settings::Settings;
 
 /// Where the parts are: as named on the command line, else where distributions put them.
 ///
