@@ -20,6 +20,7 @@ use kpatch_build::progress::Progress;
 use kpatch_build::source_tree;
 use kpatch_build::source_tree::Made;
 use kpatch_refusal::Code;
+use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 use tool_run::ToolLog;
 
@@ -104,6 +105,11 @@ impl Toy {
     }
 
     fn front(&self, work: &Path, patch: &str) -> Result<Front> {
+        self.front_with(work, patch, 200)
+    }
+
+    /// The like with at most so many objects.
+    fn front_with(&self, work: &Path, patch: &str, most: usize) -> Result<Front> {
         let file = work.join("x.patch");
         fs::write(&file, patch)?;
         let cache = Cache::open(&work.join("cache"))?;
@@ -117,7 +123,7 @@ impl Toy {
         };
         let tree = source_tree::read_with(&self.root().join("linux"), made)?;
         let origin = Origin::Built(Built { config: objects.join(".config"), objects });
-        front::run(&context, &tree, &origin, &front::read_patches(&[file])?, 200)
+        front::run(&context, &tree, &origin, &front::read_patches(&[file])?, most)
     }
 
     /// All files with their times and contents.
@@ -212,6 +218,9 @@ fn users_of_a_header_are_who_read_it() {
         let front = toy.front(&work, &change("fs/local.h LOCAL", "3")).unwrap();
         let objects: Vec<&str> = front.pairs.iter().map(|pair| &*pair.unit.object).collect();
         assert_eq!(objects, ["fs/d/a.o", "fs/d/m.o"], "{way:?}");
+        let error = toy.front_with(&work, &change("fs/local.h LOCAL", "3"), 1).unwrap_err();
+        let refusal = error.downcast::<Refusal>().unwrap();
+        assert_eq!(refusal.code, Code::TooManyObjects, "{way:?}");
         // No text has the name `odd.h` together; and only the preprocessor sees the use of `INNER`.
         for (changed, old, new) in
             [("fs/d/odd.h ODD", "(INNER + 1)", "0x100"), ("include/inner.h INNER", "5", "0x101")]

@@ -52,13 +52,14 @@ pub struct Sides {
 /// each result to `each`, in no order, as it comes.
 ///
 /// # Errors
-/// I/O errors; an internal error when the patched side reads the original of a touched file.
+/// The first of `each`, which no other unit follows; I/O errors; an internal error when the patched side
+/// reads the original of a touched file.
 pub fn preprocess<T: Send>(
     setting: &Setting<'_>,
     units: &[&TranslationUnit],
     touched: &BTreeMap<PathBuf, Touched>,
     farm: &PatchedFarm,
-    each: impl Fn(&TranslationUnit, Sides) -> T + Sync,
+    each: impl Fn(&TranslationUnit, Sides) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     let run = Run { setting, farm: farm.root(), generated: Mutex::default() };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(setting.jobs).build()?;
@@ -66,7 +67,7 @@ pub fn preprocess<T: Send>(
         let one = |unit: &&TranslationUnit| {
             let started = Instant::now();
             let texts = both(&run, unit, touched)?;
-            Ok(each(unit, Sides { texts, time: started.elapsed() }))
+            each(unit, Sides { texts, time: started.elapsed() })
         };
         units.par_iter().with_max_len(1).map(one).collect()
     })

@@ -21,6 +21,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -105,12 +107,24 @@ pub fn users(
         certain.len(),
         candidates.len()
     ));
+    let found = AtomicUsize::new(0);
+    // It ends with the first object too many.
+    let count = |more: usize| -> Result<()> {
+        let found = found.fetch_add(more, Ordering::Relaxed) + more;
+        if found > look.most {
+            return Err(too_many(look, &headers, Many::Certain).into());
+        }
+        Ok(())
+    };
+    count(certain.len())?;
     let looked_at: Vec<&TranslationUnit> = candidates.iter().collect();
     let uses = progress.step("preprocess what may use them", || {
         let shown = Countdown::new(progress, looked_at.len(), setting.jobs);
         preprocess::preprocess(setting, &looked_at, touched, farm, |unit, sides| {
             shown.one(sides.time);
-            (unit.clone(), Use::of(unit, &sides))
+            let used = Use::of(unit, &sides);
+            count(usize::from(used == Use::Yes && is_patchable(unit)))?;
+            Ok((unit.clone(), used))
         })
     })?;
     let mut refusals = generated::refusals(setting, touched, farm)?;
@@ -159,9 +173,6 @@ pub fn users(
     Refusals::none_or(refusals, ())?;
     for unit in elsewhere {
         progress.note(&format!("`{}` stays unpatched: no kernel text", unit.object));
-    }
-    if units.len() > look.most {
-        return Err(too_many(look, &headers, units.len(), None).into());
     }
     let config = fs::read_to_string(setting.prepared.objects.join(".config"))?;
     if config.lines().any(|line| line == "CONFIG_RUST=y") {
@@ -264,17 +275,20 @@ fn candidates(
     }
     if units.len() > look.most * LOOKED_AT {
         let readers: Vec<&TranslationUnit> = units.iter().collect();
-        let sample = sample(look, &readers)?;
-        return Err(too_many(look, headers, units.len(), Some(sample)).into());
+        let each = sample(look, &readers)?;
+        return Err(too_many(look, headers, Many::Possible { count: units.len(), each }).into());
     }
     if direct.len() > FEW {
         direct.clear();
     }
-    let is_certain = |unit: &TranslationUnit| {
-        let is_text = !unit.owners.is_empty() && unit.source.ends_with(".c");
-        is_text && direct.contains(unit.source.as_str())
-    };
+    let is_certain =
+        |unit: &TranslationUnit| is_patchable(unit) && direct.contains(unit.source.as_str());
     Ok(units.into_iter().partition(is_certain))
+}
+
+/// Whether a patch may hold the unit: C code that is part of the kernel's text.
+fn is_patchable(unit: &TranslationUnit) -> bool {
+    !unit.owners.is_empty() && unit.source.ends_with(".c")
 }
 
 /// How long one unit takes on both sides, by a few of them.
@@ -284,7 +298,7 @@ fn sample(look: &Where<'_>, units: &[&TranslationUnit]) -> Result<Duration> {
         units.iter().step_by(units.len() / SAMPLES + 1).copied().collect();
     let none = BTreeMap::new();
     let times =
-        preprocess::preprocess(look.setting, &few, &none, look.farm, |_, sides| sides.time)?;
+        preprocess::preprocess(look.setting, &few, &none, look.farm, |_, sides| Ok(sides.time))?;
     // Nothing is touched, so only one side was read.
     let both = times.iter().sum::<Duration>() * 2;
     Ok(both / u32::try_from(few.len().max(1)).unwrap_or(1))
@@ -329,19 +343,22 @@ impl<'a> EntitiesOf<'a> {
     }
 }
 
-fn too_many(
-    look: &Where<'_>,
-    headers: &BTreeMap<&Path, &Touched>,
-    count: usize,
-    each: Option<Duration>,
-) -> Refusal {
+/// What is known of more objects than there may be.
+enum Many {
+    /// They use what is changed.
+    Certain,
+    /// So many may use it, of which each takes so long to look at.
+    Possible { count: usize, each: Duration },
+}
+
+fn too_many(look: &Where<'_>, headers: &BTreeMap<&Path, &Touched>, many: Many) -> Refusal {
     let file = headers.keys().next().map(|path| path.display().to_string()).unwrap_or_default();
     let most = look.most;
-    let message = match each {
-        None => {
-            format!("{count} objects use what is changed in {}: more than {most}", list(headers))
+    let message = match many {
+        Many::Certain => {
+            format!("more than {most} objects use what is changed in {}", list(headers))
         }
-        Some(each) => {
+        Many::Possible { count, each } => {
             let count32 = u32::try_from(count).unwrap_or(u32::MAX);
             let jobs = u32::try_from(look.setting.jobs.max(1)).unwrap_or(1);
             format!(
