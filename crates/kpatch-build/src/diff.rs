@@ -79,6 +79,7 @@ pub fn diff(
     let touched: Vec<&Loaded<'_>> = touched.map(|(loaded, _)| loaded).collect();
     let mut refusals = relaid_types(&touched);
     refusals.extend(loaded.iter().flat_map(new_exports));
+    refusals.extend(loaded.iter().filter_map(new_initcall));
     let owners = touched.iter().map(|loaded| &loaded.pair.unit.owner);
     let modules = Modules::read(target, owners)?;
     let proofs = prove(&touched, target, &modules)?;
@@ -179,6 +180,29 @@ fn new_exports(loaded: &Loaded<'_>) -> Vec<Refusal> {
         )
     });
     refusals.collect()
+}
+
+/// Refuses what only the patched side has the kernel call at boot, or when a module is loaded: that is over.
+fn new_initcall(loaded: &Loaded<'_>) -> Option<Refusal> {
+    // include/linux/init.h, include/linux/module.h
+    const SECTIONS: [&str; 4] = [".initcall", ".con_initcall", ".init.setup", ".exitcall"];
+    const OF_MODULES: [&str; 2] = ["init_module", "cleanup_module"];
+    let calls = |object: &ObjectFile| {
+        let sections = object.sections.iter();
+        let sections = sections.filter(|s| SECTIONS.iter().any(|head| s.name.starts_with(head)));
+        let size: u64 = sections.map(|section| section.size).sum();
+        let own = object.symbols.iter().filter(|symbol| symbol.section().is_some());
+        (size, own.filter(|symbol| OF_MODULES.contains(&symbol.name.as_str())).count())
+    };
+    let (old, new) = (calls(&loaded.original), calls(&loaded.patched));
+    (new.0 > old.0 || new.1 > old.1).then(|| {
+        Refusal::new(
+            Code::InitChanged,
+            Place::object(&loaded.pair.unit.object),
+            "an initcall, `module_init()`, `module_exit()` or boot option is new: it would never run",
+            "do it in a callback (`KPATCH_PRE_PATCH_CALLBACK` of kpatch-macros.h)",
+        )
+    })
 }
 
 /// Matches the objects that are touched with what runs.
