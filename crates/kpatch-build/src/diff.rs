@@ -27,6 +27,8 @@ use crate::compile::CompiledPair;
 use crate::compile::Unit;
 use crate::compile_database::Owner;
 use crate::modules::Modules;
+use crate::namesakes;
+use crate::namesakes::OfObject;
 use crate::objects;
 use crate::objects::DiffObject;
 use crate::outcome::NothingChanged;
@@ -112,10 +114,16 @@ pub fn diff(
         knowledge.add_new_globals(&pair.unit.object, object, difference.new_globals())?;
     }
     let elsewhere = NewFunctions::of(&changed);
-    let emitted = all_or_refusals(changed.par_iter().map(|(pair, difference)| {
+    let mut emitted = all_or_refusals(changed.par_iter().map(|(pair, difference)| {
         let symbols = knowledge.of(&pair.unit.owner, &proofs[&pair.unit]);
         difference.emit(&symbols).map(|emitted| (*pair, difference, emitted))
     }))?;
+    let of_objects = emitted.iter_mut().map(|(pair, _, emitted)| OfObject {
+        name: &pair.unit.object,
+        patches: patched_object(&pair.unit.owner),
+        object: &mut emitted.object,
+    });
+    namesakes::keep_apart(&mut of_objects.collect::<Vec<_>>())?;
     let mut written = Vec::new();
     let mut names = BTreeSet::new();
     for (pair, difference, Emitted { object, notices }) in emitted {
