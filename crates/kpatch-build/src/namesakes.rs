@@ -71,7 +71,7 @@ pub fn keep_apart(objects: &mut [OfObject<'_>]) -> Result<(), Refusals> {
                 Code::AmbiguousMatch,
                 Place::object(objects[all[0].0].name).symbol(name),
                 format!("`{name}` is new in several objects of the patch: {}", names.join(", ")),
-                "give each of them a name of its own, or make it static",
+                "make it static, or define it in files that are each a part of only one of them",
             ));
             continue;
         }
