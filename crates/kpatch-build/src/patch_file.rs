@@ -223,6 +223,12 @@ impl Parser<'_> {
         if hunks.is_empty() {
             return Err(self.malformed(header, "a file header without a hunk"));
         }
+        // `diff -N` has no other sign of a file that is on one side only.
+        let is_whole =
+            |lines: fn(&Hunk) -> Vec<&[u8]>| matches!(&*hunks, [one] if lines(one).is_empty());
+        let was_there = !is_epoch(self.lines[header]) || !is_whole(Hunk::old_lines);
+        let is_there = !is_epoch(self.lines[header + 1]) || !is_whole(Hunk::new_lines);
+        let (old, new) = (old.filter(|_| was_there), new.filter(|_| is_there));
         match (old, new) {
             (Some(path), Some(new)) if path == new => {
                 Ok(Some(FilePatch { path, creates: false, hunks }))
@@ -339,6 +345,12 @@ impl Parser<'_> {
     }
 }
 
+/// Whether a `---` or `+++` line has the beginning of time as its time stamp, in whatever time zone.
+fn is_epoch(line: &[u8]) -> bool {
+    let stamp = line.split(|byte| *byte == b'\t').nth(1).unwrap_or_default();
+    stamp.starts_with(b"1970-01-01") || stamp.starts_with(b"1969-12-31")
+}
+
 /// `@@ -old[,count] +new[,count] @@`.
 fn hunk_header(line: &[u8]) -> Option<(usize, usize, usize, usize)> {
     let text = std::str::from_utf8(line.get(..line.len().min(80))?)
@@ -444,6 +456,17 @@ mod tests {
         ] {
             assert_eq!(code(&other), Code::TouchesBuildFile, "{other}");
         }
+        // `diff -N`, somewhere east of Greenwich; and a file that is there, and empty.
+        let stamped = |old: &str, new: &str, hunk: &str| {
+            format!("--- a/fs/x.c\t{old}\n+++ b/fs/x.c\t{new}\n{hunk}")
+        };
+        let (epoch, now) = ("1970-01-01 01:00:00.000000000 +0100", "2024-05-01 09:00:00 +0100");
+        let whole = "@@ -0,0 +1 @@\n+a\n";
+        let creates = |text: String| parse("t", text.as_bytes()).unwrap().files[0].creates;
+        assert!(creates(stamped(epoch, now, whole)));
+        assert!(!creates(stamped(now, now, whole)));
+        assert!(!creates(stamped(epoch, now, "@@ -1 +1 @@\n-a\n+b\n")));
+        assert_eq!(code(&stamped(now, epoch, "@@ -1 +0,0 @@\n-a\n")), Code::AddsOrRemovesFile);
         let cut = "--- /dev/null\n+++ b/x.c\n@@ -0,0 +1 @@\n+a\n@@ -4,0 +5 @@\n+b\n";
         assert_eq!(code(cut), Code::PatchMalformed);
     }
