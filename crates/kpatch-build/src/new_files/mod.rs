@@ -80,11 +80,9 @@ fn listed_in(
     let patched = text(&file.patched);
     let listed = makefile::added(&text(&file.original), &patched, &new)?;
     let directory = directory.to_string_lossy();
-    let object = |one: makefile::Listed| NewObject {
-        directory: directory.clone().into_owned(),
-        stem: one.object.trim_end_matches(".o").to_owned(),
-        list: one.list,
-        makefile: patched.clone(),
+    let object = |one: makefile::Listed| {
+        let stem = one.object.strip_suffix(".o").unwrap_or(&one.object);
+        NewObject::new(&directory, stem, &one.list, &patched)
     };
     Ok(listed.into_iter().map(object).collect())
 }
@@ -131,6 +129,13 @@ fn in_directory(database: &CompileDatabase, directory: &str) -> Result<Vec<Trans
 }
 
 impl NewObject {
+    /// The object `stem`.o of `directory`, in the list `list` of the Makefile there, whose text is `makefile`.
+    pub fn new(directory: &str, stem: &str, list: &str, makefile: &str) -> Self {
+        let [directory, stem, list, makefile] =
+            [directory, stem, list, makefile].map(str::to_owned);
+        Self { directory, stem, list, makefile }
+    }
+
     fn source(&self) -> String {
         format!("{}/{}.c", self.directory, self.stem)
     }
@@ -183,7 +188,11 @@ impl NewObject {
         }
     }
 
-    fn unit(
+    /// Its unit, by the units of the kernel in its directory, `beside`.
+    ///
+    /// # Errors
+    /// As [`units`].
+    pub fn unit(
         &self,
         beside: &[TranslationUnit],
         config: &Config,
