@@ -4,11 +4,12 @@
 # KPATCH_CACHE      where kernels and prepared object directories go (~/.cache/kpatch)
 # CARGO_TARGET_DIR  where cargo builds (target)
 
-.PHONY: help setup fetch-kernel kernels demo test bench self-diff
+.PHONY: help setup fetch-kernel kernels demo test test-all bench self-diff
 
 help:
 	@echo 'make demo          from a patch to a live-patched stock kernel in QEMU'
 	@echo 'make test          all tests: format, lints, unit tests, tests in QEMU'
+	@echo 'make test-all      the same, on another built kernel and for the kernel of real changes, too'
 	@echo 'make bench         how long the differ, the image and a one-line patch take, by phase'
 	@echo 'make self-diff     500 objects of the kernel against themselves, with all lines moved'
 	@echo 'make setup         install what is missing (apt; needs root or sudo)'
@@ -30,6 +31,9 @@ demo:
 
 test:
 	@scripts/test.sh
+
+test-all:
+	@scripts/test.sh --all
 
 bench: fetch-kernel
 	@scripts/bench-differ.sh

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Builds a small kernel of our own from the source that scripts/fetch-kernel.sh unpacked, with the
-# kernel's Rust support: what the tests patch as a tree that a user built. Takes minutes, once.
+# Builds a small kernel of our own from the source that scripts/fetch-kernel.sh unpacked: what the
+# tests patch as a tree that a user built. Takes minutes, once.
 #
 # usage: scripts/build-kernel.sh [--offline] [NAME]
-#   NAME       which: scripts/kernels/NAME.config (rust-6.12)
+#   NAME       which: scripts/kernels/NAME.config. rust-6.12, if it is not given, has the kernel's
+#              Rust support and is built beside its source; plain-6.12 has none, and is built in it
 #   --offline  the one that the cache has, or none: nothing is built
 #
 # Result: $KPATCH_CACHE/kernels/NAME/
 #   kernel.env  as of a fetched kernel; HEADERS and OBJECTS both are the object directory, RUSTC and
-#               BINDGEN are the programs that it was built with
-#   objects/    the object directory, kept whole
+#               BINDGEN are the programs that it was built with, if it has Rust
+#   objects/    the object directory, kept whole; or instead
+#   source/     a copy of the source, in which it was built: SOURCE is OBJECTS
 #   img/        lib/modules/<release>, as `make modules_install` leaves them
 #   manifest    what it was made of, and the files that decide what is built, by content
 #   files.gz    all files, by size and time; both are compared before each use
@@ -41,6 +43,11 @@ config=$here/kernels/$name.config
 [ -f "$config" ] || usage_error "no kernel \`$name\`: there is no \`$config\`"
 dir=$kernels/$name
 log=$kernels/$name.log
+with_rust=
+! grep -qx 'CONFIG_RUST=y' "$config" || with_rust=yes
+# Where in `dir` it is built.
+place=objects
+! grep -qx '# kpatch: built in its source tree' "$config" || place=source
 
 # The oldest bindgen that Linux 6.12 takes (scripts/min-tool-version.sh).
 BINDGEN_MINIMUM=0.65.1
@@ -57,19 +64,22 @@ read_source() {
   . "$kernel_env"
 }
 
-# What decides how the kernel comes out, one line each. The recipe counts what is done here.
+# made_of RUSTC: what decides how the kernel comes out, one line each. The recipe counts what is done
+# here. Without Rust there is no RUSTC, here and below.
 made_of() {
   say "recipe 1"
   say "source $VERSION $SOURCE"
   say "config $(sha256sum <"$config" | cut -d' ' -f1)"
   say "compiler $(gcc --version | head -n 1)"
-  say "rustc $1 $("$1" --version)"
+  [ -z "$1" ] || say "rustc $1 $("$1" --version)"
 }
 
 # The files that decide what is built against it.
 important() {
-  (cd "$dir" && sha256sum -- objects/.config objects/Module.symvers objects/vmlinux \
-    objects/arch/x86/boot/bzImage objects/rust/*.rmeta objects/rust/*.so)
+  local files=(.config Module.symvers vmlinux arch/x86/boot/bzImage)
+  [ -z "$with_rust" ] || files+=('rust/*.rmeta' 'rust/*.so')
+  # shellcheck disable=SC2068 # patterns, and no spaces in them
+  (cd "$dir" && sha256sum -- ${files[@]/#/$place/})
 }
 
 # intact RUSTC: whether the kernel is whole, and what would be built now; says what is not.
@@ -78,7 +88,7 @@ intact() {
   [ -f "$dir/kernel.env" ] && [ -f "$dir/manifest" ] && [ -f "$dir/files.gz" ] || return 1
   difference=$(
     diff "$dir/manifest" <(made_of "$1" && important 2>&1) || true
-    diff <(gunzip -c "$dir/files.gz") <(listing "$dir" objects img 2>&1) || true
+    diff <(gunzip -c "$dir/files.gz") <(listing "$dir" "$place" img 2>&1) || true
   )
   [ -n "$difference" ] || return 0
   warn "\`$dir\` is no longer what was built, or would not be built so any more:"
@@ -109,11 +119,12 @@ install_bindgen() {
 
 # kernel_make RUSTC ARGUMENT...: kbuild, whose thousands of lines are shown when it fails.
 kernel_make() {
-  local rustc=$1
+  local rustc=$1 where=(-C "$SOURCE" O="$dir/objects")
   shift
+  [ "$place" = objects ] || where=(-C "$dir/source")
   # KBUILD_BUILD_*: nothing of this machine. LOCALVERSION: no `+`, whatever the cache is part of.
-  PATH=$(dirname "$rustc"):$PATH make -C "$SOURCE" O="$dir/objects" ARCH=x86_64 LOCALVERSION= \
-    RUSTC="$rustc" BINDGEN="$bindgen" \
+  PATH=${rustc:+$(dirname "$rustc"):}$PATH make "${where[@]}" ARCH=x86_64 LOCALVERSION= \
+    ${rustc:+RUSTC="$rustc"} ${bindgen:+BINDGEN="$bindgen"} \
     KBUILD_BUILD_USER=kpatch KBUILD_BUILD_HOST=kpatch "$@" >>"$log" 2>&1 || {
     tail -n 30 "$log" >&2
     die "\`$name\` cannot be built: see $log"
@@ -125,7 +136,7 @@ check_config() {
   local line missing=()
   while IFS= read -r line; do
     case $line in
-      CONFIG_*) grep -qxF -- "$line" "$dir/objects/.config" || missing+=("$line") ;;
+      CONFIG_*) grep -qxF -- "$line" "$dir/$place/.config" || missing+=("$line") ;;
     esac
   done <"$config"
   [ ${#missing[@]} -eq 0 ] ||
@@ -133,26 +144,39 @@ check_config() {
 }
 
 environment() {
-  local rustc=$1 release
-  release=$(cat "$dir/objects/include/config/kernel.release")
+  local rustc=$1 objects=$dir/$place release
+  release=$(cat "$objects/include/config/kernel.release")
   assignment RELEASE "$release"
   assignment VERSION "$VERSION"
-  assignment SOURCE "$SOURCE"
-  assignment IMAGE "$dir/objects/arch/x86/boot/bzImage"
-  assignment HEADERS "$dir/objects"
+  if [ "$place" = objects ]; then
+    assignment SOURCE "$SOURCE"
+  else
+    assignment SOURCE "$objects"
+  fi
+  assignment IMAGE "$objects/arch/x86/boot/bzImage"
+  assignment HEADERS "$objects"
   assignment MODULES "$dir/img/lib/modules/$release"
-  assignment OBJECTS "$dir/objects"
-  assignment RUSTC "$rustc"
-  assignment BINDGEN "$bindgen"
+  assignment OBJECTS "$objects"
+  [ -z "$rustc" ] || assignment RUSTC "$rustc"
+  [ -z "$rustc" ] || assignment BINDGEN "$bindgen"
+}
+
+# A source tree of its own. Not made of links: what is done to one tree is not to be seen in the other.
+# Half of the source is code that is for other machines, or for graphics and sound.
+copy_source() {
+  tar -C "$SOURCE" -cf - --exclude='./Documentation/*.rst' --exclude='./arch/[!x]*/*.[chS]' \
+    --exclude='./arch/[!x]*/*.dts*' --exclude='./drivers/gpu/*.[ch]' --exclude='./sound/*.[ch]' . |
+    tar -C "$dir/source" -xf -
 }
 
 build() {
   local rustc=$1 free
   free=$(df --output=avail -k "$kernels" | tail -n 1)
-  [ "$free" -ge 1500000 ] || die "\`$kernels\` has $((free / 1024)) MB left: 1.5 GB are needed"
+  [ "$free" -ge 3000000 ] || die "\`$kernels\` has $((free / 1024)) MB left: 3 GB are needed"
   rm -rf "$dir"
-  mkdir -p "$dir/objects"
+  mkdir -p "$dir/$place"
   : >"$log"
+  [ "$place" = objects ] || step "copy the source" copy_source
   step "configure $name" kernel_make "$rustc" KCONFIG_ALLCONFIG="$config" allnoconfig
   check_config
   step "build $name (minutes)" kernel_make "$rustc" -j"$(nproc)" bzImage modules
@@ -161,16 +185,16 @@ build() {
     made_of "$rustc"
     important
   } >"$dir/manifest"
-  listing "$dir" objects img | gzip -1 >"$dir/files.gz"
+  listing "$dir" "$place" img | gzip -1 >"$dir/files.gz"
   environment "$rustc" >"$dir/kernel.env.new"
   sync -f "$dir/kernel.env.new"
   mv -f "$dir/kernel.env.new" "$dir/kernel.env"
 }
 
 main() {
-  local rustc
+  local rustc=
   read_source
-  rustc=$(find_core) ||
+  [ -z "$with_rust" ] || rustc=$(find_core) ||
     die "no rustc >= $RUST_MINIMUM with the sources of \`core\`: run scripts/setup.sh"
   if intact "$rustc"; then
     say "    $(sed -n 's/^RELEASE=//p' "$dir/kernel.env"): $dir"
@@ -179,7 +203,7 @@ main() {
   # It does not count any more, whatever comes.
   rm -f "$dir/kernel.env"
   [ -z "$offline" ] || die "the cache has no whole \`$name\`"
-  install_bindgen
+  [ -z "$with_rust" ] || install_bindgen
   build "$rustc"
   say "    $(sed -n 's/^RELEASE=//p' "$dir/kernel.env"): $(du -sh "$dir" | cut -f1) on disk in $dir"
 }

@@ -3,14 +3,15 @@
 # Unpacks a stock Debian cloud kernel into the cache: image, modules, headers and, of the very same
 # version, the source. Nothing of it is installed on the system.
 #
-# usage: scripts/fetch-kernel.sh [--series SERIES] [--version DEBIAN_VERSION | --offline] [--if-offered]
+# usage: scripts/fetch-kernel.sh [--series SERIES] [--version VERSION] [--offline] [--if-offered]
 #   --series      6.12, if this is not given, or 6.1 (the default kernel of Debian 12)
-#   --version     this version (as apt-cache madison linux-source-SERIES lists it), not the newest
+#   --version     this version (as apt-cache madison linux-source-SERIES lists it, or without what
+#                 follows its first `-`), not the newest; no link will point to it
 #   --offline     the one that the cache has, whatever apt knows of
 #   --if-offered  where neither apt nor the cache has one: say so, and succeed
 #
-# Result: $KPATCH_CACHE/kernels/<release>/, with a link beside it that points to it: `current` to a
-# 6.12, `stock-SERIES` to others.
+# Result: $KPATCH_CACHE/kernels/<release>/; unless --version chose it, with a link beside it that points
+# to it: `current` to a 6.12, `stock-SERIES` to others.
 #   kernel.env  lines KEY=value for a shell: RELEASE, VERSION (Debian's), and the absolute paths
 #               SOURCE, IMAGE, HEADERS, MODULES (lib/modules/<release>)
 #   img/        the unpacked packages: image, headers, headers-common, kbuild
@@ -112,14 +113,25 @@ newest_first() {
   [ ${#lines[@]} -eq 0 ] || printf '%s\n' "${lines[@]}"
 }
 
+# Whether VERSION ($1) is the one that was asked for; any is when none was.
+is_wanted() {
+  case $wanted_version in
+    '' | "$1" | "${1%%-*}") ;;
+    *) return 1 ;;
+  esac
+}
+
 # Sets `version` and `base`, empty when apt knows of none that will do.
 choose() {
-  local all
+  local all one its_base
   all=$(candidates)
-  if [ -n "$wanted_version" ]; then
-    all=$(awk -v v="$wanted_version" '$1 == v' <<<"$all")
-  fi
-  read -r version base <<<"$(head -n 1 <<<"$all")" || true
+  version='' base=''
+  while read -r one its_base; do
+    if [ -n "$one" ] && is_wanted "$one"; then
+      version=$one base=$its_base
+      return
+    fi
+  done <<<"$all"
 }
 
 # --- the cache --------------------------------------------------------------------------------
@@ -182,7 +194,7 @@ environment() {
   assignment MODULES "$2/$modules"
 }
 
-# use DIR: makes it the series' kernel and says so. The cache may have moved since it was filled.
+# use DIR: says so, and makes it the series' kernel. The cache may have moved since it was filled.
 use() {
   local dir=$1 env
   env=$(environment "$dir" "$dir" "$(manifest_value "$dir" version)")
@@ -190,8 +202,10 @@ use() {
     printf '%s\n' "$env" >"$dir/kernel.env.new"
     mv -f "$dir/kernel.env.new" "$dir/kernel.env"
   fi
-  ln -sfn "${dir##*/}" "$link.new"
-  mv -fT "$link.new" "$link"
+  if [ -z "$wanted_version" ]; then
+    ln -sfn "${dir##*/}" "$link.new"
+    mv -fT "$link.new" "$link"
+  fi
   say "    $(manifest_value "$dir" version): $(manifest_value "$dir" disk) on disk in $dir"
 }
 
@@ -255,11 +269,23 @@ settle() {
   mv -T "$new/kernel" "$dir"
 }
 
-# Whether the series' kernel in the cache is whole, and of the version asked for; sets `dir`.
+# Whether the cache has the series' kernel, or the one of the version asked for, and it is whole; sets
+# `dir`.
 cached() {
-  dir=$(readlink -f "$link") && [ -d "$dir" ] || return 1
-  [ -z "$wanted_version" ] || [ "$(manifest_value "$dir" version)" = "$wanted_version" ] || return 1
-  intact "$dir"
+  local manifest version
+  if [ -z "$wanted_version" ]; then
+    dir=$(readlink -f "$link") && [ -d "$dir" ] && intact "$dir"
+    return
+  fi
+  for manifest in "$kernels/$series"*/manifest; do
+    dir=${manifest%/manifest}
+    version=$(manifest_value "$dir" version)
+    if [ -n "$version" ] && is_wanted "$version"; then
+      intact "$dir"
+      return
+    fi
+  done
+  return 1
 }
 
 # Whether apt has lists at all: no series may be missing only because a system is new.

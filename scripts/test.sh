@@ -3,20 +3,27 @@
 # All that must hold before a change is accepted: set-up, format, lints, unit tests and the tests
 # in virtual machines.
 #
-# usage: scripts/test.sh
+# usage: scripts/test.sh [--all]
+#   --all  also on the kernels that few tests are about: `plain-6.12`, and the one that the real
+#          changes of tests/integration are for
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lib.sh
 . "$here/lib.sh"
 
+all=
 case ${1:-} in
   '') ;;
+  --all) all=yes ;;
   -h | --help)
     usage
     exit 0
     ;;
   *) usage_error "unknown argument \`$1\`" ;;
 esac
+
+# The kernel that tests/integration/tests/it/fixes.rs is about.
+CHANGES_VERSION=6.12.107
 
 skipped=()
 
@@ -48,6 +55,15 @@ if [ -f "$older" ]; then
   "$here/setup.sh" --compiler-only --kernel "$older"
 fi
 "$here/build-kernel.sh"
+if [ -n "$all" ]; then
+  KPATCH_REQUIRE_KERNELS+=' plain-6.12'
+  "$here/build-kernel.sh" plain-6.12
+  "$here/fetch-kernel.sh" --version "$CHANGES_VERSION" --if-offered
+  # It is gone from the archives one day.
+  if "$here/fetch-kernel.sh" --version "$CHANGES_VERSION" --offline >/dev/null 2>&1; then
+    KPATCH_REQUIRE_KERNELS+=" stock-$CHANGES_VERSION"
+  fi
+fi
 use_cargo
 with_tool fmt cargo fmt --all --check
 with_tool clippy cargo clippy --workspace --all-targets --locked -- -D warnings

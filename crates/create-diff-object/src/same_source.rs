@@ -3,6 +3,9 @@
 //! the other.
 //!
 //! Names are believed to the last digit here, since the same compiler numbers the same source alike.
+//! Nameless data is not cut alike: the tables of `switch` statements lie side by side in the one, with
+//! padding or with what other functions use behind, and by themselves in the other. So it need only go
+//! as far as where it lies by itself.
 //! Bias: a function without a counterpart counts as different.
 
 use std::collections::BTreeMap;
@@ -28,7 +31,8 @@ pub struct Other {
     pub reason: Option<Reason>,
 }
 
-/// The functions of `other` that are not the same code in `one`, by name. `name` is for messages.
+/// The functions of `other` that are not the same code in `one`, by name. Of the two `other` is the one with
+/// sections. `name` is for messages.
 ///
 /// # Errors
 /// What speaks against comparing the objects at all.
@@ -43,7 +47,7 @@ pub fn different_functions(
     let (one, other) = (one?, other?);
     let correlation = by_full_name(&one, &other);
     let nothing = BTreeSet::new();
-    let comparison = Comparison::new(&one, &other, &correlation, &nothing);
+    let comparison = Comparison::new(&one, &other, &correlation, &nothing).of_one_source();
     let functions = other.atoms.iter().filter(|(_, atom)| atom.kind == AtomKind::Function);
     let mut different: Vec<Other> = functions
         .filter_map(|(id, _)| {

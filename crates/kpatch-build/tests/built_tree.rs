@@ -56,8 +56,11 @@ impl Toy {
         source("fs/d/in.c", "int in(void)\n{\n\treturn LOCAL;\n}\n");
         source(
             "fs/d/m.c",
-            "#include \"../local.h\"\n#include \"in.c\"\nconst char *m(void)\n{\n\treturn __FILE__;\n}\n",
+            "#include \"../local.h\"\n#include \"in.c\"\nconst char *m(void)\n{\n\treturn __FILE__;\n}\n\
+             #define NAME(x) #x\n#include NAME(odd.h)\nint odd(void)\n{\n\treturn ODD;\n}\n",
         );
+        source("fs/d/odd.h", "#define ODD (INNER + 1)\n#include <inner.h>\n");
+        source("include/inner.h", "#define INNER 5\n");
         source("include/deep.h", "#define DEEP 4\n");
         made("include/generated/autoconf.h", "#define GENERATED 5\n");
         let version = Command::new("gcc").arg("--version").output().unwrap().stdout;
@@ -90,7 +93,9 @@ impl Toy {
         };
         unit("a", "-DKBUILD_MODFILE='\"fs/d/a\"'", "");
         unit("s", "-DMODULE", "");
-        unit("m", "-DMODULE", &format!("  {prefix}fs/d/in.c \\\n"));
+        let included = ["in.c", "odd.h"].map(|name| format!("  {prefix}fs/d/{name} \\\n"));
+        let included = [&included.concat(), &format!("  {prefix}include/inner.h \\\n")];
+        unit("m", "-DMODULE", &included.map(String::as_str).concat());
         for (module, objects) in [("m", "m.o"), ("p", "s.o"), ("q", "s.o")] {
             let command = format!(
                 "printf '%s\\n'   {objects} | awk '!x[$$0]++ {{ print(\"fs/d/\"$$0) }}' > fs/d/{module}.mod"
@@ -172,7 +177,8 @@ fn compiles_both_sides_however_the_source_is_named_and_touches_nothing() {
         assert_eq!(toy.state(), before, "{way:?}");
         let unit = &front.prepared.database().unwrap().units_of("fs/d/in.c").unwrap()[0];
         let read = front.prepared.database().unwrap().files_read(unit).unwrap().unwrap();
-        assert_eq!(read, ["fs/d/in.c", "fs/d/m.c", "fs/local.h"].map(str::to_owned).into());
+        let files = ["fs/d/in.c", "fs/d/m.c", "fs/d/odd.h", "fs/local.h", "include/inner.h"];
+        assert_eq!(read, files.map(str::to_owned).into());
     }
 }
 
@@ -195,6 +201,36 @@ fn a_file_that_a_module_includes_is_read_from_the_farm() {
             let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
             assert!(has(b"\0fs/d/m.c\0") || has(b"fs/d/m.c\0"), "{}", object.display());
             assert!(!has(toy.root().to_str().unwrap().as_bytes()), "{way:?}");
+        }
+    }
+}
+
+#[test]
+fn users_of_a_header_are_who_read_it() {
+    let change = |name: &str, value: &str| {
+        let (file, macro_name) = name.split_once(' ').unwrap();
+        format!(
+            "--- a/{file}\n+++ b/{file}\n@@ -1 +1 @@\n-#define {macro_name} {value}\n\
+             +#define {macro_name} 0x100\n"
+        )
+    };
+    for way in WAYS {
+        let toy = Toy::new(way);
+        let work = tempfile::tempdir().unwrap();
+        let work = work.path().canonicalize().unwrap();
+        let front = toy.front(&work, &change("fs/local.h LOCAL", "3")).unwrap();
+        let objects: Vec<&str> = front.pairs.iter().map(|pair| &*pair.unit.object).collect();
+        assert_eq!(objects, ["fs/d/a.o", "fs/d/m.o"], "{way:?}");
+        // No text has the name `odd.h` together; and only the preprocessor sees the use of `INNER`.
+        for (changed, old, new) in
+            [("fs/d/odd.h ODD", "(INNER + 1)", "0x100"), ("include/inner.h INNER", "5", "0x101")]
+        {
+            let front = toy.front(&work, &change(changed, old)).unwrap();
+            let [pair] = front.pairs.as_slice() else {
+                panic!("{way:?} {changed}: {:?}", front.pairs)
+            };
+            assert_eq!(returned(&pair.original, "odd"), "0x6");
+            assert_eq!(returned(&pair.patched, "odd"), new, "{way:?}");
         }
     }
 }

@@ -89,15 +89,25 @@ pub fn tool() -> Result<PathBuf> {
         .context("`cargo build -p kpatch-build` made no program")
 }
 
-/// The command for one build, with its output in `out`.
+/// The command for one build, with its output in `out`. Of a kernel that was built here its tree is named
+/// and nothing else, as its builder would; unless the case has changed a part of it.
 pub fn command(target: &Target, build: &Build, name: &str, out: &Path) -> Command {
     let kernel = &target.kernel;
     let mut command = Command::new(&target.tool);
     command.arg("-s").arg(target.source.as_ref().unwrap_or(&kernel.source));
-    command.arg("-k").arg(&kernel.release);
-    command.arg("--headers").arg(&kernel.headers);
-    command.arg("--image").arg(&kernel.image);
-    command.arg("--modules").arg(&kernel.modules);
+    match &kernel.objects {
+        Some(objects) if build.setup.is_none() => {
+            if *objects != kernel.source {
+                command.arg("-O").arg(objects);
+            }
+        }
+        _ => {
+            command.arg("-k").arg(&kernel.release);
+            command.arg("--headers").arg(&kernel.headers);
+            command.arg("--image").arg(&kernel.image);
+            command.arg("--modules").arg(&kernel.modules);
+        }
+    }
     if let Some(config) = &target.config {
         command.arg("--config").arg(config);
     }

@@ -145,7 +145,7 @@ fn case(folder: &Path) -> Result<Case> {
         words => words.iter().map(|word| cpu(word)).collect::<Result<_>>()?,
     };
     let kernels = match conf.words("kernels") {
-        words if words.is_empty() => KNOWN.iter().collect(),
+        words if words.is_empty() => KNOWN.iter().filter(|known| known.by_default).collect(),
         words => words.iter().map(|word| kernels(word)).collect::<Result<Vec<_>>>()?.concat(),
     };
     let mut steps = conf.words("steps");
@@ -344,24 +344,26 @@ mod tests {
         assert_eq!(case.builds[0].patches, [dir.path().join("1.patch")]);
         assert_eq!(case.builds[0].setup.as_deref(), Some("release x"));
         assert_eq!(case.cpus, [Cpu::Max, Cpu::Epyc]);
-        assert_eq!(case.kernels.len(), KNOWN.len());
+        assert!(case.kernels.iter().all(|kernel| kernel.name != "plain-6.12"));
+        assert_eq!(case.kernels.len(), KNOWN.len() - 1);
         assert_eq!(case.warns, ["a", "b"]);
         assert_eq!(case.steps, ["before", "loaded", "disabled", "unloaded"]);
     }
 
     #[test]
     fn a_kernel_has_patches_of_its_own() {
-        let dir = folder("title = t\nbuild.one = 1.patch\nkernels = stock-6.1 rust-6.12");
+        let dir =
+            folder("title = t\nbuild.one = 1.patch\nkernels = stock-6.1 rust-6.12 plain-6.12");
         std::fs::write(dir.path().join("1.6.1.patch"), "").unwrap();
         let case = case(dir.path()).unwrap();
         let builds: Vec<_> = case.kernels.iter().map(|kernel| case.builds[0].on(kernel)).collect();
         let patches: Vec<_> = builds.iter().map(|build| build.patches[0].clone()).collect();
         assert_eq!(
             patches,
-            ["1.6.1.patch", "1.patch", "1.patch"].map(|name| dir.path().join(name))
+            ["1.6.1.patch", "1.patch", "1.patch", "1.patch"].map(|name| dir.path().join(name))
         );
         let flags: Vec<_> = builds.iter().map(|build| build.flags.concat()).collect();
-        assert_eq!(flags, ["", "--template=rust-for-linux", "--template=freestanding"]);
+        assert_eq!(flags, ["", "--template=rust-for-linux", "--template=freestanding", ""]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Known {
     place: &'static str,
     /// What puts it there.
     pub made_by: &'static str,
+    /// Whether cases that name no kernels run on it, too.
+    pub by_default: bool,
     /// The CPU models that show something on it.
     pub cpus: &'static [Cpu],
     /// What each run of the tool for it is told besides.
@@ -30,13 +32,14 @@ pub struct Known {
 }
 
 /// All of them. The first is the usual one: tests that are about no certain kernel run on it.
-pub const KNOWN: [Known; 4] = [
+pub const KNOWN: [Known; 5] = [
     Known {
         name: "stock-6.12",
         label: "",
         variant: "6.12",
         place: "current",
         made_by: "scripts/fetch-kernel.sh",
+        by_default: true,
         cpus: &Cpu::ALL,
         flags: &[],
     },
@@ -47,6 +50,7 @@ pub const KNOWN: [Known; 4] = [
         variant: "6.1",
         place: "stock-6.1",
         made_by: "scripts/fetch-kernel.sh --series 6.1",
+        by_default: true,
         cpus: &[Cpu::Max, Cpu::Epyc],
         flags: &[],
     },
@@ -57,6 +61,7 @@ pub const KNOWN: [Known; 4] = [
         variant: "rust",
         place: "rust-6.12",
         made_by: "scripts/build-kernel.sh",
+        by_default: true,
         cpus: &[Cpu::Max],
         flags: &["--template=rust-for-linux"],
     },
@@ -66,8 +71,20 @@ pub const KNOWN: [Known; 4] = [
         variant: "rust",
         place: "rust-6.12",
         made_by: "scripts/build-kernel.sh",
+        by_default: true,
         cpus: &[Cpu::Max],
         flags: &["--template=freestanding"],
+    },
+    // What the others lack. It shows nothing else that they do not.
+    Known {
+        name: "plain-6.12",
+        label: "plain",
+        variant: "plain",
+        place: "plain-6.12",
+        made_by: "scripts/build-kernel.sh plain-6.12",
+        by_default: false,
+        cpus: &[Cpu::Max],
+        flags: &[],
     },
 ];
 

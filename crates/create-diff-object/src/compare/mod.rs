@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use kpatch_elf::RelocationKind;
 use kpatch_elf::Section;
+use kpatch_elf::SectionId;
 use kpatch_elf::section_flags::WRITE;
 
 use crate::correlate::Correlation;
@@ -45,6 +46,8 @@ pub struct Comparison<'a> {
     /// Names of sections whose differences do not count.
     ignored: &'a BTreeSet<String>,
     lines: LineNumbers<'a>,
+    /// How far nameless data goes.
+    extent: Extent,
     /// Results for nameless pieces. A pair under comparison counts as equal: a cycle adds nothing.
     content: RefCell<HashMap<(AtomId, AtomId), bool>>,
     /// Results for nameless pieces with all that touches them behind.
@@ -58,6 +61,15 @@ pub struct Comparison<'a> {
 }
 
 type Aligned = Result<Alignment, Mismatch>;
+
+/// How far the nameless data that a reference means goes.
+#[derive(Debug, Clone, Copy)]
+enum Extent {
+    /// As far as pieces touch, in each object by itself.
+    AsCut,
+    /// As far as it does in the patched one.
+    Patched,
+}
 
 impl<'a> Comparison<'a> {
     /// A comparison of two sides whose named pieces are matched; what sections of the names `ignored`
@@ -74,12 +86,19 @@ impl<'a> Comparison<'a> {
             correlation,
             ignored,
             lines: LineNumbers::new(original, patched),
+            extent: Extent::AsCut,
             content: RefCell::default(),
             runs: RefCell::default(),
             found_equal: RefCell::default(),
             equal_runs: RefCell::default(),
             alignments: RefCell::default(),
         }
+    }
+
+    /// The same for two objects of one source and one compiler, of which the patched one has a section for
+    /// each function: what of the original's nameless data goes beyond the patched one's is other functions'.
+    pub fn of_one_source(self) -> Self {
+        Comparison { extent: Extent::Patched, ..self }
     }
 
     /// The first difference between two pieces, their special entries included; `None` if they mean
@@ -268,7 +287,7 @@ impl<'a> Comparison<'a> {
                 }
             }
             (AtomKind::Function, _) | (_, AtomKind::Function) => false,
-            (AtomKind::Anonymous, AtomKind::Anonymous) => a == b && self.same_run(o, p),
+            (AtomKind::Anonymous, AtomKind::Anonymous) => a == b && self.same_nameless(o, p),
             _ => same_place() && self.may_stand_for(o, p) && self.same_content(o, p),
         }
     }
@@ -296,6 +315,13 @@ impl<'a> Comparison<'a> {
         !is_variable || same_name
     }
 
+    fn same_nameless(&self, o: AtomId, p: AtomId) -> bool {
+        match self.extent {
+            Extent::AsCut => self.same_run(o, p),
+            Extent::Patched => self.same_stretch(o, p),
+        }
+    }
+
     /// Whether two nameless pieces are equal, and all that touches them behind. Such data is cut where
     /// something refers to it, and what uses the first piece may run on into the next.
     fn same_run(&self, o: AtomId, p: AtomId) -> bool {
@@ -320,6 +346,53 @@ impl<'a> Comparison<'a> {
         }
         self.runs.borrow_mut().extend(walked.into_iter().map(|pair| (pair, same)));
         same
+    }
+
+    /// Whether the original's nameless data from `o` on begins with all of the patched one's from `p` on,
+    /// wherever they are cut.
+    fn same_stretch(&self, o: AtomId, p: AtomId) -> bool {
+        if let Some(known) = self.runs.borrow().get(&(o, p)) {
+            return *known;
+        }
+        let (found, stretches) = (self.found_equal.borrow().len(), self.equal_runs.borrow().len());
+        self.runs.borrow_mut().insert((o, p), true);
+        self.equal_runs.borrow_mut().push((o, p));
+        let same = self.begins_alike(o, p);
+        if !same {
+            // As in `same_content`.
+            for pair in self.found_equal.borrow_mut().drain(found..) {
+                self.content.borrow_mut().remove(&pair);
+            }
+            for pair in self.equal_runs.borrow_mut().drain(stretches..) {
+                self.runs.borrow_mut().remove(&pair);
+            }
+            self.runs.borrow_mut().insert((o, p), false);
+        }
+        same
+    }
+
+    fn begins_alike(&self, o: AtomId, p: AtomId) -> bool {
+        let (old, new) = (self.original, self.patched);
+        let (o_section, p_section) = (old.atoms[o].section, new.atoms[p].section);
+        let (o_start, p_start) = (old.atoms[o].start, new.atoms[p].start);
+        let size = end_of_run(new, p) - p_start;
+        let o_end = o_start.saturating_add(size);
+        if o_end > end_of_run(old, o) {
+            return false;
+        }
+        let bytes = |side: &Side<'a>, section: SectionId, start: u64| -> Option<&'a [u8]> {
+            let end = start.saturating_add(size);
+            side.object[section].data.get(start as usize..end as usize)
+        };
+        match (bytes(old, o_section, o_start), bytes(new, p_section, p_start)) {
+            (Some(o_bytes), Some(p_bytes)) if o_bytes == p_bytes => {}
+            // Memory without content is zero.
+            (None, None) => {}
+            _ => return false,
+        }
+        let o_references = old.references_in(o_section, o_start..o_end);
+        let p_references = new.references_in(p_section, p_start..p_start + size);
+        self.first_other_reference((o_references, o_start), (p_references, p_start)).is_none()
     }
 
     /// The first entry of a special section that only one of the two has.
@@ -358,6 +431,15 @@ impl<'a> Comparison<'a> {
         let (original, patched) = (o.map(|entry| entry.at), p.map(|entry| entry.at));
         Some(Reason { what: What::Entry(section), original, patched })
     }
+}
+
+/// Where the last of the nameless pieces ends that touch from `atom` on.
+fn end_of_run(side: &Side<'_>, atom: AtomId) -> u64 {
+    let mut last = atom;
+    while let Some(next) = side.atoms.continuation(last) {
+        last = next;
+    }
+    side.atoms[last].end
 }
 
 /// Whether code for data in the one section is wrong for data in the other. It may well read what it

@@ -83,7 +83,8 @@ fn both(
     }
     let Side::Text { text: patched, depfile } = patched else { return Ok(Preprocessed::Failed) };
     let Setting { prepared, source, .. } = run.setting;
-    let read = depfile::read_by(&depfile, &prepared.objects, run.farm, source, touched)
+    let directory = prepared.directory(run.farm);
+    let read = depfile::read_by(&depfile, &directory, run.farm, source, touched)
         .with_context(|| format!("internal error: reading the patched `{}`", unit.source))?;
     if read.is_empty() {
         return Ok(Preprocessed::Unread);

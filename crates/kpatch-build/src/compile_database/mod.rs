@@ -171,9 +171,14 @@ impl CompileDatabase {
         Ok(Self { build: Some(build), ..Self::load(file)? })
     }
 
-    /// The files of the source tree, relative to it, that the compiler read for `unit` when the kernel was
-    /// built: the C file, headers, generated ones where they lie in the tree. One record is read for each
-    /// call. `None` for a kernel that was not built here, or without a record.
+    /// Whether there are records of how the kernel was built, for [`CompileDatabase::files_read`].
+    pub fn is_recorded(&self) -> bool {
+        self.build.is_some()
+    }
+
+    /// The files that the compiler read for `unit` when the kernel was built, the C file included: relative
+    /// to the source tree, or to the object directory where they do not lie in the tree. One record is
+    /// read for each call. `None` for a kernel that was not built here, or without a whole record.
     ///
     /// What was edited since may include other files now.
     ///

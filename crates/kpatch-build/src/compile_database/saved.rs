@@ -43,10 +43,19 @@ pub(super) struct Places {
 impl Places {
     /// `name`, as the compiler was given it, relative to the source tree; `None` if it is not in there.
     fn in_source(&self, name: &str) -> Option<String> {
+        self.inside(name, &self.source)
+    }
+
+    /// The like for the object directory.
+    fn in_objects(&self, name: &str) -> Option<String> {
+        self.inside(name, &self.objects)
+    }
+
+    fn inside(&self, name: &str, root: &Path) -> Option<String> {
         let path = self.objects.join(name);
         let plain = normalize(path.to_str()?)?;
-        let inside = Path::new("/").join(plain);
-        Some(inside.strip_prefix(&self.source).ok()?.to_str()?.to_owned())
+        let path = Path::new("/").join(plain);
+        Some(path.strip_prefix(root).ok()?.to_str()?.to_owned())
     }
 }
 
@@ -104,8 +113,8 @@ pub(super) fn read(places: &Places, records: &[PathBuf]) -> Result<Saved> {
     Ok(Saved { units, included: included.collect(), elsewhere })
 }
 
-/// The files of the source tree that the compiler read for `object`, by the record of the last build.
-/// `None` if there is no such record.
+/// The files that the compiler read for `object`, by the record of the last build: relative to the source
+/// tree, or else to the object directory. `None` if there is no such record, or it does not say.
 ///
 /// # Errors
 /// When the record cannot be read.
@@ -117,14 +126,21 @@ pub(super) fn files_read(places: &Places, object: &str) -> Result<Option<BTreeSe
         return Ok(None);
     }
     let record = Record::read(&path)?;
+    if record.dependencies.is_empty() {
+        // Every command forces headers upon what it compiles.
+        return Ok(None);
+    }
     let names = record.source.iter().chain(&record.dependencies);
-    Ok(Some(names.filter_map(|name| places.in_source(name)).collect()))
+    let inside = |name: &String| places.in_source(name).or_else(|| places.in_objects(name));
+    Ok(Some(names.filter_map(inside).collect()))
 }
 
-/// Whether a record, by its name, can be of an object, an archive or the list of a module's objects.
+/// Whether a record, by its name, can be of an object, a linker script, an archive or the list of a
+/// module's objects.
 fn tells_of_objects(record: &Path) -> bool {
     let name = record.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| [".o.cmd", ".a.cmd", ".mod.cmd"].iter().any(|end| name.ends_with(end)))
+    let ends = [".o.cmd", ".lds.cmd", ".a.cmd", ".mod.cmd"];
+    name.is_some_and(|name| ends.iter().any(|end| name.ends_with(end)))
 }
 
 /// Whether the record at `path` is that of `target`.
@@ -318,6 +334,14 @@ mod tests {
         let read = files_read(&places, "d/x/../a.o").unwrap().unwrap();
         assert_eq!(read, ["d/a.c", "d/in.c", "include/a.h"].map(str::to_owned).into());
         assert_eq!(files_read(&places, "d/none.o").unwrap(), None);
+        // It was cut off, or somebody else wrote it.
+        let record = tree.0.path().join("d/.b.o.cmd");
+        let text = fs::read_to_string(&record).unwrap();
+        fs::write(&record, &text[..text.find("deps_").unwrap()]).unwrap();
+        assert_eq!(files_read(&places, "d/b.o").unwrap(), None);
+        let places = Places { source: tree.root().join("include"), ..places };
+        let read = files_read(&places, "d/a.o").unwrap().unwrap();
+        assert_eq!(read, ["a.h", "d/a.c", "d/in.c"].map(str::to_owned).into());
     }
 
     #[test]

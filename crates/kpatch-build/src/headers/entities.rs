@@ -106,7 +106,7 @@ impl<'a> Splitter<'a> {
             b"endif" => {
                 self.conditions.pop();
             }
-            b"define" => self.define(rest),
+            b"define" => self.define(rest, is_function_like(text)),
             b"undef" => {
                 let names = rest.iter().filter_map(as_name).collect();
                 self.keep(&all, names, false, true, Vec::new());
@@ -122,19 +122,21 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    fn define(&mut self, rest: &[Token<'a>]) {
+    fn define(&mut self, rest: &[Token<'a>], function_like: bool) {
         let Some(name) = rest.first().and_then(as_name) else { return };
         let body = &rest[1..];
         let parameters: Vec<&[u8]> = match body.first() {
-            Some(Token::Other(b'(')) => {
+            Some(Token::Other(b'(')) if function_like => {
                 let inside = body.iter().take_while(|token| **token != Token::Other(b')'));
                 inside.filter_map(as_word).collect()
             }
             _ => Vec::new(),
         };
         let patterns = patterns(body, &parameters);
+        // Tokens do not tell `#define f(a) g` from `#define f (a) g`.
+        let kind = if function_like { b'(' } else { b'#' };
         let all: Vec<Token<'a>> =
-            std::iter::once(Token::Other(b'#')).chain(rest.to_vec()).collect();
+            std::iter::once(Token::Other(kind)).chain(rest.to_vec()).collect();
         let first = self.found.len();
         self.keep(&all, vec![name], false, true, patterns);
         // A parameter is another thing than what has its name elsewhere.
@@ -260,6 +262,17 @@ fn patterns(body: &[Token<'_>], parameters: &[&[u8]]) -> Vec<Vec<Piece>> {
     found
 }
 
+/// Whether the macro that `text`, from `define` on, defines has parameters: they follow its name at once.
+fn is_function_like(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    let rest = text.strip_prefix(b"define").unwrap_or(text).trim_ascii_start();
+    let name = match tokens(rest).next() {
+        Some(Token::Word(name)) => name,
+        _ => return false,
+    };
+    rest.get(name.len()) == Some(&b'(')
+}
+
 fn as_name(token: &Token<'_>) -> Option<String> {
     as_word(token).map(|text| String::from_utf8_lossy(text).into_owned())
 }
@@ -336,6 +349,18 @@ mod tests {
         assert_eq!(found.len(), 2, "{found:?}");
         let text = "#ifdef __cplusplus\nextern \"C\" {\n#endif\nint f(void);\n#ifdef __cplusplus\n}\n#endif";
         assert_eq!(run(text), [named(&["f"])]);
+    }
+
+    #[test]
+    fn parameters_follow_the_name_at_once() {
+        let of = |text: &str| entities(text.as_bytes()).remove(0);
+        let names_x = |text: &str| of(text).words.contains(&word(b"x"));
+        assert!(names_x("#define M (x + 1)"));
+        assert!(names_x("# define  M\t(x)"));
+        assert!(names_x("#define M(a) (x + a)"));
+        assert!(!names_x("#define M(x) (x + 1)"));
+        assert_ne!(of("#define M(x) x").content, of("#define M (x) x").content);
+        assert_eq!(of("#define M(x) x").content, of("#define  M( x )  x").content);
     }
 
     #[test]

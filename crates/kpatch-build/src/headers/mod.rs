@@ -1,5 +1,5 @@
 //! Patched headers: which units they change. In three steps, each a fraction of the cost of the next: the
-//! text of `#include` lines tells who may read a header ([`readers`]), names tell who may use what is changed
+//! records of a build, or the text of `#include` lines, tell who may read a header ([`readers`]), names tell who may use what is changed
 //! in it ([`names`]), and the preprocessed text of what is left tells who does ([`Use`]). Only that is
 //! compiled.
 //!
@@ -181,12 +181,13 @@ pub fn refuse_hiding(look: &Where<'_>, touched: &BTreeMap<PathBuf, Touched>) -> 
     if new.is_empty() {
         return Ok(());
     }
+    // Records of a build know nothing of what was not there.
     let graph = look.progress.step("look for namesakes of new files", || {
         readers::graph(look.setting.prepared, look.tree, look.database)
     })?;
     let reverse = graph.reverse();
     let refusals = new.into_iter().filter_map(|name| {
-        let reader = *readers::may_read(&reverse, name).first()?;
+        let reader = *reverse.readers([name]).first()?;
         Some(Refusal::new(
             Code::AddsOrRemovesFile,
             Place::file(name),
@@ -241,14 +242,14 @@ fn candidates(
     headers: &BTreeMap<&Path, &Touched>,
     known: &[TranslationUnit],
 ) -> Result<(Vec<TranslationUnit>, Vec<TranslationUnit>)> {
-    let graph = readers::graph(look.setting.prepared, look.tree, look.database)?;
-    let reverse = graph.reverse();
+    let includes = readers::includes(look.setting.prepared, look.tree, look.database)?;
+    let reverse = includes.readers();
     let mut sources: BTreeSet<&str> = BTreeSet::new();
     let mut direct: BTreeSet<&str> = BTreeSet::new();
     let mut all: Option<EntitiesOf<'_>> = None;
     for (path, file) in headers {
         let Some(name) = path.to_str() else { continue };
-        let readers = readers::may_read(&reverse, name);
+        let readers = reverse.of([name]);
         if readers.is_empty() {
             look.progress.note(&format!("nothing of this kernel reads `{name}`"));
             continue;
@@ -261,7 +262,7 @@ fn candidates(
             continue;
         };
         let changed = names.clone();
-        let all = all.get_or_insert_with(|| EntitiesOf::read(look, &graph));
+        let all = all.get_or_insert_with(|| EntitiesOf::read(look, &includes));
         let closed = all.close(&mut names, &patched);
         look.progress.detail(&format!(
             "`{name}` is read by {} file(s); {} name(s) lead to the change: {}",
@@ -270,7 +271,7 @@ fn candidates(
             names.iter().take(20).collect::<Vec<_>>().join(" ")
         ));
         let everywhere = match closed {
-            Closed::Effects(files) => reverse.readers(files),
+            Closed::Effects(files) => reverse.of(files),
             Closed::Endless => readers.clone(),
         };
         let named = readers.par_iter().filter(|file| {
@@ -331,8 +332,9 @@ fn names_any(file: &Path, names: &Names) -> bool {
 struct EntitiesOf<'a>(Vec<(&'a str, Vec<Entity>)>);
 
 impl<'a> EntitiesOf<'a> {
-    fn read(look: &Where<'_>, graph: &'a graph::Graph) -> Self {
-        let files: Vec<&str> = graph.files().filter(|file| !look.database.has(file)).collect();
+    fn read(look: &Where<'_>, includes: &'a readers::Includes) -> Self {
+        let files = includes.files().into_iter();
+        let files: Vec<&str> = files.filter(|file| !look.database.has(file)).collect();
         let objects = &look.setting.prepared.objects;
         let read = files.par_iter().map(|file| {
             let text =

@@ -56,7 +56,7 @@ pub(super) fn open(
         })
         .collect();
 
-    let mut key = ContentKey::new("records of a build 1")
+    let mut key = ContentKey::new("records of a build 2")
         .part(built.objects.as_os_str().as_encoded_bytes())
         .part(tree.root.as_os_str().as_encoded_bytes())
         .part(read(&built.objects.join("modules.order"))?);

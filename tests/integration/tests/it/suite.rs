@@ -48,13 +48,17 @@ pub(crate) fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Whether `KPATCH_REQUIRE_KERNELS` names the kernel `name`: then it must be there.
+pub(crate) fn is_required(name: &str) -> bool {
+    let required = std::env::var("KPATCH_REQUIRE_KERNELS").unwrap_or_default();
+    required.split_whitespace().any(|required| required == name)
+}
+
 /// Why tests on `kernel` are left out here: `None` for the usual one, which all tests ask for, for what is
 /// in the cache, and for what `KPATCH_REQUIRE_KERNELS` names.
 pub(crate) fn left_out(kernel: &Known) -> Result<Option<String>> {
     let cache = kernel::cache_dir();
-    let required = std::env::var("KPATCH_REQUIRE_KERNELS").unwrap_or_default();
-    let required = required.split_whitespace().any(|name| name == kernel.name);
-    if kernel == Known::USUAL || required || kernel.find(&cache)?.is_some() {
+    if kernel == Known::USUAL || is_required(kernel.name) || kernel.find(&cache)?.is_some() {
         return Ok(None);
     }
     let place = kernel.dir(&cache);
