@@ -181,12 +181,13 @@ pub fn refuse_hiding(look: &Where<'_>, touched: &BTreeMap<PathBuf, Touched>) -> 
     if new.is_empty() {
         return Ok(());
     }
+    // Records of a build would know nothing of what was not there.
     let graph = look.progress.step("look for namesakes of new files", || {
         readers::graph(look.setting.prepared, look.tree, look.database)
     })?;
     let reverse = graph.reverse();
     let refusals = new.into_iter().filter_map(|name| {
-        let reader = *readers::may_read(&reverse, name).first()?;
+        let reader = *reverse.readers([name]).first()?;
         Some(Refusal::new(
             Code::AddsOrRemovesFile,
             Place::file(name),
