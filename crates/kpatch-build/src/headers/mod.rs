@@ -181,7 +181,7 @@ pub fn refuse_hiding(look: &Where<'_>, touched: &BTreeMap<PathBuf, Touched>) -> 
     if new.is_empty() {
         return Ok(());
     }
-    // Records of a build know nothing of what was not there.
+    // Records of a build would know nothing of what was not there.
     let graph = look.progress.step("look for namesakes of new files", || {
         readers::graph(look.setting.prepared, look.tree, look.database)
     })?;
