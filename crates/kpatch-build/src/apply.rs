@@ -14,6 +14,7 @@ use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
+use crate::patch_file;
 use crate::patch_file::FilePatch;
 use crate::patch_file::Hunk;
 use crate::patch_file::Patch;
@@ -22,17 +23,21 @@ use crate::patch_file::split_lines;
 /// A touched file before and after all patches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touched {
-    /// The user's file.
+    /// The user's file; empty if there is none.
     pub original: Vec<u8>,
     /// The same with all patches applied.
     pub patched: Vec<u8>,
+    /// The patches bring the file.
+    pub created: bool,
 }
 
 /// What applying gives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// The touched files, by path relative to the tree.
+    /// The touched files of C, by path relative to the tree.
     pub files: BTreeMap<PathBuf, Touched>,
+    /// The touched Makefiles, likewise.
+    pub makefiles: BTreeMap<PathBuf, Touched>,
     /// What the user should know: hunks that were found elsewhere than they say.
     pub notes: Vec<String>,
 }
@@ -47,15 +52,29 @@ pub fn apply(root: &Path, patches: &[Patch]) -> Result<Applied> {
     let mut refusals = Vec::new();
     for patch in patches {
         for file in &patch.files {
-            if !applied.files.contains_key(&file.path) {
-                let Some(original) = read_source(root, &file.path)? else {
-                    refusals.push(missing(patch, file));
+            let files = match patch_file::is_makefile(&file.path) {
+                true => &mut applied.makefiles,
+                false => &mut applied.files,
+            };
+            if !files.contains_key(&file.path) {
+                let original = read_source(root, &file.path)?;
+                if file.creates && original.is_none() && in_directory(root, &file.path) {
+                    let (original, patched) = (Vec::new(), Vec::new());
+                    let touched = Touched { original, patched, created: true };
+                    files.insert(file.path.clone(), touched);
+                } else if let Some(original) = original.filter(|_| !file.creates) {
+                    let patched = original.clone();
+                    let touched = Touched { original, patched, created: false };
+                    files.insert(file.path.clone(), touched);
+                } else {
+                    refusals.push(misplaced(root, patch, file));
                     continue;
-                };
-                let patched = original.clone();
-                applied.files.insert(file.path.clone(), Touched { original, patched });
+                }
+            } else if file.creates {
+                refusals.push(misplaced(root, patch, file));
+                continue;
             }
-            let Some(touched) = applied.files.get_mut(&file.path) else { continue };
+            let Some(touched) = files.get_mut(&file.path) else { continue };
             match apply_file(&patch.name, file, &touched.patched, &mut applied.notes) {
                 Ok(patched) => touched.patched = patched,
                 Err(failed) => refusals.extend(failed),
@@ -76,14 +95,34 @@ fn read_source(root: &Path, path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn missing(patch: &Patch, file: &FilePatch) -> Refusal {
+/// Whether the tree has the directory that `path` is in.
+fn in_directory(root: &Path, path: &Path) -> bool {
+    path.parent().is_some_and(|directory| root.join(directory).is_dir())
+}
+
+/// A file that is to be changed and is not there, or is to be created and cannot be.
+fn misplaced(root: &Path, patch: &Patch, file: &FilePatch) -> Refusal {
     let line = file.hunks.first().map_or(1, |hunk| hunk.line);
-    Refusal::new(
-        Code::PatchDoesNotApply,
-        Place::file(&patch.name).line(line),
-        format!("the source tree has no file `{}`", file.path.display()),
-        "the patch must be for this kernel version, with paths as `patch -p1` takes them",
-    )
+    let place = Place::file(&patch.name).line(line);
+    let name = file.path.display();
+    if file.creates && !in_directory(root, &file.path) {
+        return Refusal::new(
+            Code::AddsOrRemovesFile,
+            place,
+            format!("the patch adds `{name}` in a directory that the source tree does not have"),
+            "put new files beside those of the same kernel object",
+        );
+    }
+    let (message, hint) = match file.creates {
+        true => {
+            (format!("`{name}` is there already"), "the change seems to be in the source already")
+        }
+        false => (
+            format!("the source tree has no file `{name}`"),
+            "the patch must be for this kernel version, with paths as `patch -p1` takes them",
+        ),
+    };
+    Refusal::new(Code::PatchDoesNotApply, place, message, hint)
 }
 
 fn apply_file(
@@ -178,7 +217,6 @@ fn first_difference(hunk: &Hunk, old: &[&[u8]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patch_file;
 
     fn run(text: &str, patches: &[&str]) -> Result<Applied> {
         let dir = tempfile::tempdir().unwrap();
@@ -236,6 +274,27 @@ mod tests {
         let text = "--- a/fs/b.c\n+++ b/fs/b.c\n@@ -1 +1 @@\n-a\n+b\n";
         let error = run("1\n", &[text]).unwrap_err();
         assert!(error.to_string().contains("no file `fs/b.c`"));
+    }
+
+    #[test]
+    fn creates_files_where_there_is_room() {
+        let new = |path: &str| format!("--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+new\n");
+        let change = "--- a/fs/b.c\n+++ b/fs/b.c\n@@ -1 +1 @@\n-new\n+newer\n";
+        let applied = run("1\n", &[&new("fs/b.c"), change]).unwrap();
+        let file = &applied.files[Path::new("fs/b.c")];
+        assert_eq!(
+            (&*file.original, &*file.patched, file.created),
+            (&b""[..], &b"newer\n"[..], true)
+        );
+        for (patches, code) in [
+            (vec![new("fs/a.c")], Code::PatchDoesNotApply),
+            (vec![new("fs/b.c"), new("fs/b.c")], Code::PatchDoesNotApply),
+            (vec![new("mm/b.c")], Code::AddsOrRemovesFile),
+        ] {
+            let patches: Vec<&str> = patches.iter().map(String::as_str).collect();
+            let Refusals(all) = run("1\n", &patches).unwrap_err().downcast().unwrap();
+            assert_eq!(all.iter().map(|one| one.code).collect::<Vec<_>>(), [code]);
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ use crate::compile::CompiledPair;
 use crate::compile::Unit;
 use crate::compile_database::Owner;
 use crate::modules::Modules;
+use crate::namesakes;
+use crate::namesakes::OfObject;
 use crate::objects;
 use crate::objects::DiffObject;
 use crate::outcome::NothingChanged;
@@ -79,6 +81,7 @@ pub fn diff(
     let touched: Vec<&Loaded<'_>> = touched.map(|(loaded, _)| loaded).collect();
     let mut refusals = relaid_types(&touched);
     refusals.extend(loaded.iter().flat_map(new_exports));
+    refusals.extend(loaded.iter().filter_map(new_initcall));
     let owners = touched.iter().map(|loaded| &loaded.pair.unit.owner);
     let modules = Modules::read(target, owners)?;
     let proofs = prove(&touched, target, &modules)?;
@@ -111,10 +114,16 @@ pub fn diff(
         knowledge.add_new_globals(&pair.unit.object, object, difference.new_globals())?;
     }
     let elsewhere = NewFunctions::of(&changed);
-    let emitted = all_or_refusals(changed.par_iter().map(|(pair, difference)| {
+    let mut emitted = all_or_refusals(changed.par_iter().map(|(pair, difference)| {
         let symbols = knowledge.of(&pair.unit.owner, &proofs[&pair.unit]);
         difference.emit(&symbols).map(|emitted| (*pair, difference, emitted))
     }))?;
+    let of_objects = emitted.iter_mut().map(|(pair, _, emitted)| OfObject {
+        name: &pair.unit.object,
+        patches: patched_object(&pair.unit.owner),
+        object: &mut emitted.object,
+    });
+    namesakes::keep_apart(&mut of_objects.collect::<Vec<_>>())?;
     let mut written = Vec::new();
     let mut names = BTreeSet::new();
     for (pair, difference, Emitted { object, notices }) in emitted {
@@ -179,6 +188,29 @@ fn new_exports(loaded: &Loaded<'_>) -> Vec<Refusal> {
         )
     });
     refusals.collect()
+}
+
+/// Refuses what only the patched side has the kernel call at boot, or when a module is loaded: that is over.
+fn new_initcall(loaded: &Loaded<'_>) -> Option<Refusal> {
+    // include/linux/init.h, include/linux/module.h
+    const SECTIONS: [&str; 4] = [".initcall", ".con_initcall", ".init.setup", ".exitcall"];
+    const OF_MODULES: [&str; 2] = ["init_module", "cleanup_module"];
+    let calls = |object: &ObjectFile| {
+        let sections = object.sections.iter();
+        let sections = sections.filter(|s| SECTIONS.iter().any(|head| s.name.starts_with(head)));
+        let size: u64 = sections.map(|section| section.size).sum();
+        let own = object.symbols.iter().filter(|symbol| symbol.section().is_some());
+        (size, own.filter(|symbol| OF_MODULES.contains(&symbol.name.as_str())).count())
+    };
+    let (old, new) = (calls(&loaded.original), calls(&loaded.patched));
+    (new.0 > old.0 || new.1 > old.1).then(|| {
+        Refusal::new(
+            Code::InitChanged,
+            Place::object(&loaded.pair.unit.object),
+            "an initcall, `module_init()`, `module_exit()` or boot option is new: it would never run",
+            "do it in a callback (`KPATCH_PRE_PATCH_CALLBACK` of kpatch-macros.h)",
+        )
+    })
 }
 
 /// Matches the objects that are touched with what runs.

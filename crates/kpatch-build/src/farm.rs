@@ -77,7 +77,8 @@ impl Farms {
                 fs::remove_file(&dirty)?;
             }
             build(cache, tree, &root)?;
-            return Ok(PatchedFarm { root, dirty, touched: Vec::new(), _lock: lock });
+            let (touched, created) = (Vec::new(), Vec::new());
+            return Ok(PatchedFarm { root, dirty, touched, created, _lock: lock });
         }
         unreachable!("the last slot waits for its lock")
     }
@@ -150,6 +151,8 @@ pub struct PatchedFarm {
     root: PathBuf,
     dirty: PathBuf,
     touched: Vec<PathBuf>,
+    /// Those among them that the tree does not have.
+    created: Vec<PathBuf>,
     _lock: Lock,
 }
 
@@ -160,10 +163,10 @@ impl PatchedFarm {
     }
 
     /// Puts a real file with `content` in the place of the link `path` (relative to the root), or
-    /// of what was put there before.
+    /// of what was put there before, or where the tree has nothing.
     ///
     /// # Errors
-    /// When `path` is no file of the tree or cannot be replaced.
+    /// When `path` is in no directory of the tree or cannot be replaced.
     pub fn put(&mut self, path: &Path, content: &[u8]) -> Result<()> {
         let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
         ensure!(plain, "not a path within the tree: `{}`", path.display());
@@ -175,10 +178,15 @@ impl PatchedFarm {
         if self.touched.is_empty() {
             fs::write(&self.dirty, "")?;
         }
+        let is_there = fs::symlink_metadata(&file).is_ok();
         if !self.touched.iter().any(|touched| touched == path) {
             self.touched.push(path.to_owned());
+            self.created.extend((!is_there).then(|| path.to_owned()));
         }
-        fs::remove_file(&file).with_context(|| format!("cannot replace `{}`", file.display()))?;
+        if is_there {
+            fs::remove_file(&file)
+                .with_context(|| format!("cannot replace `{}`", file.display()))?;
+        }
         let mut new = OpenOptions::new().write(true).create_new(true).open(&file)?;
         new.write_all(content).with_context(|| format!("cannot write `{}`", file.display()))
     }
@@ -189,7 +197,9 @@ impl PatchedFarm {
             if fs::symlink_metadata(&file).is_ok() {
                 fs::remove_file(&file)?;
             }
-            symlink(short_target(path), &file)?;
+            if !self.created.contains(path) {
+                symlink(short_target(path), &file)?;
+            }
         }
         if !self.touched.is_empty() {
             fs::remove_file(&self.dirty)?;
@@ -244,6 +254,10 @@ mod tests {
         let mut farm = farms.claim(&cache, &tree).unwrap();
         let root = farm.root().to_owned();
         farm.put(Path::new("fs/x.h"), b"#define X 2\n").unwrap();
+        farm.put(Path::new("fs/new.h"), b"").unwrap();
+        farm.put(Path::new("fs/new.h"), b"#define Y 2\n").unwrap();
+        assert_eq!(fs::read(root.join("fs/new.h")).unwrap(), b"#define Y 2\n");
+        assert!(farm.put(Path::new("none/new.h"), b"").is_err());
         // Both ways to the header see the patched one; the user's file is what it was.
         assert_eq!(fs::read(root.join("fs/proc/../x.h")).unwrap(), b"#define X 2\n");
         assert_eq!(fs::read(root.join("fs/proc/in.h")).unwrap(), b"#define X 2\n");
@@ -251,6 +265,7 @@ mod tests {
         let other = farms.claim(&cache, &tree).unwrap();
         assert_ne!(other.root(), root);
         drop(farm);
+        assert!(fs::symlink_metadata(root.join("fs/new.h")).is_err());
         assert_eq!(root.join("fs/x.h").canonicalize().unwrap(), tree.root.join("fs/x.h"));
         claim_again(&farms, &cache, &tree, &root);
     }

@@ -24,6 +24,7 @@ use crate::compile_database::CompileDatabase;
 use crate::compile_database::TranslationUnit;
 use crate::farm::Farms;
 use crate::headers;
+use crate::new_files;
 use crate::outcome::Usage;
 use crate::patch_file;
 use crate::patch_file::Patch;
@@ -94,13 +95,18 @@ pub fn run(
     let Context { cache, work, jobs, log, progress } = *context;
     let applied = apply::apply(&tree.root, patches)?;
     applied.notes.iter().for_each(|note| progress.note(note));
+    let new_objects = new_files::listed(&tree.root, &applied)?;
     let farms = progress.step("link the source tree", || Farms::open(cache, tree))?;
     let prepared = prepare::open(cache, tree, &farms.base(), origin, jobs, log, progress)?;
     let database = prepared.database()?;
     let config = fs::read_to_string(prepared.objects.join(".config"))?;
-    let sources = applied.files.keys().filter(|path| !headers::is_header(path));
-    let sources = sources.map(|path| path.to_string_lossy().into_owned());
+    let sources = applied.files.iter().filter(|(path, file)| {
+        // What the patch brings is no part of the kernel.
+        !headers::is_header(path) && !file.created
+    });
+    let sources = sources.map(|(path, _)| path.to_string_lossy().into_owned());
     let mut units = units(&database, tree, sources, &config, progress)?;
+    units.extend(new_files::units(&new_objects, &database, &config)?);
     let mut farm = farms.claim(cache, tree)?;
     compile::lay_out(&applied.files, &mut farm)?;
     let setting = Setting {
@@ -120,6 +126,7 @@ pub fn run(
         most: most_objects,
         progress,
     };
+    headers::refuse_hiding(&look, &applied.files)?;
     units.extend(headers::users(&look, &applied.files, &units)?);
     for unit in &units {
         progress.detail(&format!("{} -> {}", unit.source, unit.object));

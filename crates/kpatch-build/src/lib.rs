@@ -18,6 +18,8 @@ pub mod line_directives;
 pub mod link;
 pub mod match_report;
 pub mod modules;
+pub mod namesakes;
+pub mod new_files;
 pub mod objects;
 pub mod outcome;
 pub mod patch_file;

@@ -25,6 +25,8 @@ pub struct Patch {
 pub struct FilePatch {
     /// Path relative to the source tree (the first component, `a/` or `b/`, is stripped).
     pub path: PathBuf,
+    /// The file is not there before.
+    pub creates: bool,
     /// The hunks, in order.
     pub hunks: Vec<Hunk>,
 }
@@ -89,11 +91,26 @@ pub fn parse(name: &str, text: &[u8]) -> Result<Patch, Refusals> {
         return Err(parser.malformed(0, "no change found in it"));
     }
     let mut refusals = parser.refusals;
+    let creates_code = files.iter().any(|file| file.creates && is_code(&file.path));
     for file in &files {
         let line = file.hunks.first().map_or(1, |hunk| hunk.line);
-        refusals.extend(refused_kind(&file.path, Place::file(name).line(line)));
+        // What its lines say is looked at when they are applied (`new_files`).
+        let adds_objects = creates_code && !file.creates && is_makefile(&file.path);
+        if !adds_objects {
+            refusals.extend(refused_kind(&file.path, Place::file(name).line(line)));
+        }
     }
     Refusals::none_or(refusals, Patch { name: name.to_owned(), files })
+}
+
+/// Whether `path` is a directory's own Makefile; the one at the top is none.
+pub(crate) fn is_makefile(path: &Path) -> bool {
+    let named = path.file_name().is_some_and(|name| name == "Makefile" || name == "Kbuild");
+    named && path.parent().is_some_and(|directory| directory != Path::new(""))
+}
+
+fn is_code(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "c")
 }
 
 /// The lines of `text` with their line ends.
@@ -172,7 +189,7 @@ impl Parser<'_> {
     /// The headers by which git says more than a text change.
     fn extended_header(&mut self, line: &[u8]) {
         const HEADERS: [(&[u8], &str); 9] = [
-            (b"new file mode ", "adds a file"),
+            (b"new file mode 12", "adds a symbolic link"),
             (b"deleted file mode ", "removes a file"),
             (b"rename from ", "renames a file"),
             (b"copy from ", "copies a file"),
@@ -206,19 +223,34 @@ impl Parser<'_> {
         if hunks.is_empty() {
             return Err(self.malformed(header, "a file header without a hunk"));
         }
+        // `diff -N` has no other sign of a file that is on one side only.
+        let is_whole =
+            |lines: fn(&Hunk) -> Vec<&[u8]>| matches!(&*hunks, [one] if lines(one).is_empty());
+        let was_there = !is_epoch(self.lines[header]) || !is_whole(Hunk::old_lines);
+        let is_there = !is_epoch(self.lines[header + 1]) || !is_whole(Hunk::new_lines);
+        let (old, new) = (old.filter(|_| was_there), new.filter(|_| is_there));
         match (old, new) {
-            (Some(old), Some(new)) if old == new => Ok(Some(FilePatch { path: old, hunks })),
+            (Some(path), Some(new)) if path == new => {
+                Ok(Some(FilePatch { path, creates: false, hunks }))
+            }
             (Some(old), Some(new)) => {
                 let names = format!("`{}` and `{}`", old.display(), new.display());
                 Err(self.malformed(header, format!("two different files: {names}")))
             }
-            (old, _) => {
+            (None, Some(path)) => {
+                let whole = hunks.len() == 1 && hunks[0].old_lines().is_empty();
+                if !whole {
+                    return Err(self.malformed(header, "a new file that is not made of one hunk"));
+                }
+                Ok(Some(FilePatch { path, creates: true, hunks }))
+            }
+            (_, None) => {
                 let already = self.refusals.last().is_some_and(|refusal| {
                     let line = refusal.place.line.unwrap_or(0) as usize;
                     refusal.code == Code::AddsOrRemovesFile && line + 4 > header
                 });
                 if !already {
-                    self.refuse_add_or_remove(if old.is_some() { "removes" } else { "adds" });
+                    self.refuse_add_or_remove("removes a file");
                 }
                 Ok(None)
             }
@@ -313,6 +345,12 @@ impl Parser<'_> {
     }
 }
 
+/// Whether a `---` or `+++` line has the beginning of time as its time stamp, in whatever time zone.
+fn is_epoch(line: &[u8]) -> bool {
+    let stamp = line.split(|byte| *byte == b'\t').nth(1).unwrap_or_default();
+    stamp.starts_with(b"1970-01-01") || stamp.starts_with(b"1969-12-31")
+}
+
 /// `@@ -old[,count] +new[,count] @@`.
 fn hunk_header(line: &[u8]) -> Option<(usize, usize, usize, usize)> {
     let text = std::str::from_utf8(line.get(..line.len().min(80))?)
@@ -394,13 +432,51 @@ mod tests {
         assert_eq!(refusals[1].place, Place::file("t.patch").line(13));
     }
 
+    fn added(path: &str) -> String {
+        format!(
+            "diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n\
+             @@ -0,0 +1 @@\n+a\n"
+        )
+    }
+
     #[test]
-    fn refuses_added_removed_and_renamed_files() {
-        let added = "diff --git a/x.c b/x.c\nnew file mode 100644\n--- /dev/null\n+++ b/x.c\n\
-                     @@ -0,0 +1 @@\n+a\n";
-        let refusals = parse("t", added.as_bytes()).unwrap_err().0;
-        assert_eq!(refusals.len(), 1);
-        assert_eq!(refusals[0].code, Code::AddsOrRemovesFile);
+    fn reads_new_files_of_c_and_the_makefile_beside_them() {
+        let text = added("fs/x.c") + &added("fs/x.h") + &change("fs/Makefile");
+        let patch = parse("t", text.as_bytes()).unwrap();
+        let files: Vec<_> = patch.files.iter().map(|f| (f.path.as_path(), f.creates)).collect();
+        let at = |path| Path::new(path);
+        assert_eq!(files, [(at("fs/x.c"), true), (at("fs/x.h"), true), (at("fs/Makefile"), false)]);
+        // A header is no object, and these are no lists of objects.
+        for other in [
+            added("fs/x.h") + &change("fs/Makefile"),
+            added("fs/x.c") + &added("fs/Makefile"),
+            added("fs/x.c") + &change("fs/Kconfig"),
+            added("x.c") + &change("Makefile"),
+            added("scripts/x.c") + &change("scripts/Makefile.build"),
+        ] {
+            assert_eq!(code(&other), Code::TouchesBuildFile, "{other}");
+        }
+        // `diff -N`, somewhere east of Greenwich; and a file that is there, and empty.
+        let stamped = |old: &str, new: &str, hunk: &str| {
+            format!("--- a/fs/x.c\t{old}\n+++ b/fs/x.c\t{new}\n{hunk}")
+        };
+        let (epoch, now) = ("1970-01-01 01:00:00.000000000 +0100", "2024-05-01 09:00:00 +0100");
+        let whole = "@@ -0,0 +1 @@\n+a\n";
+        let creates = |text: String| parse("t", text.as_bytes()).unwrap().files[0].creates;
+        assert!(creates(stamped(epoch, now, whole)));
+        assert!(!creates(stamped(now, now, whole)));
+        assert!(!creates(stamped(epoch, now, "@@ -1 +1 @@\n-a\n+b\n")));
+        assert_eq!(code(&stamped(now, epoch, "@@ -1 +0,0 @@\n-a\n")), Code::AddsOrRemovesFile);
+        let cut = "--- /dev/null\n+++ b/x.c\n@@ -0,0 +1 @@\n+a\n@@ -4,0 +5 @@\n+b\n";
+        assert_eq!(code(cut), Code::PatchMalformed);
+    }
+
+    #[test]
+    fn refuses_removed_and_renamed_files() {
+        assert_eq!(code(&added("fs/x.S")), Code::TouchesAssembly);
+        assert_eq!(code(&added("arch/x86/boot/x.c")), Code::NotKernelText);
+        let link = added("fs/x.c").replace("100644", "120000");
+        assert_eq!(code(&link), Code::AddsOrRemovesFile);
         assert_eq!(code("--- a/x.c\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n"), Code::AddsOrRemovesFile);
         let renamed = "diff --git a/x.c b/y.c\nsimilarity index 100%\nrename from x.c\n";
         assert_eq!(code(renamed), Code::AddsOrRemovesFile);

@@ -1,5 +1,5 @@
 //! Compiling by the records of a build, in each of the ways in which kbuild names the source: in place, from
-//! a directory in the tree, and from one beside it. The kernel is a toy of two files.
+//! a directory in the tree, and from one beside it. The kernel is a toy of a few files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -72,12 +72,15 @@ impl Toy {
             "include/config/auto.conf",
             &format!("CONFIG_CC_VERSION_TEXT={version}\nCONFIG_X=y\n"),
         );
-        made("modules.order", "fs/d/m.o\n");
+        source("fs/d/s.c", "int s(void)\n{\n\treturn 7;\n}\n");
+        source("fs/d/Makefile", "obj-y += a.o\nobj-m += m.o p.o q.o\np-y += s.o\nq-y += s.o\n");
+        made("modules.order", "fs/d/m.o\nfs/d/p.o\nfs/d/q.o\n");
         let unit = |name: &str, flags: &str, includes: &str| {
             let command = format!(
                 "gcc -Wp,-MMD,fs/d/.{name}.o.d -nostdinc -I{include}include -include \
                  ./include/generated/autoconf.h -D__KERNEL__ -O2 -fcf-protection=none {flags} \
-                 -fmacro-prefix-map={include}= -DKBUILD_MODNAME='\"{name}\"' -c -o fs/d/{name}.o \
+                 -fmacro-prefix-map={include}= -DKBUILD_BASENAME='\"{name}\"' -DKBUILD_MODNAME='\"{name}\"' \
+                 -D__KBUILD_MODNAME=kmod_{name} -c -o fs/d/{name}.o \
                  {prefix}fs/d/{name}.c"
             );
             let record = format!(
@@ -89,12 +92,18 @@ impl Toy {
             // What was built is only there to be left alone.
             made(&format!("fs/d/{name}.o"), "object");
         };
-        unit("a", "", "");
+        unit("a", "-DKBUILD_MODFILE='\"fs/d/a\"'", "");
+        unit("s", "-DMODULE", "");
         let included = ["in.c", "odd.h"].map(|name| format!("  {prefix}fs/d/{name} \\\n"));
         let included = [&included.concat(), &format!("  {prefix}include/inner.h \\\n")];
         unit("m", "-DMODULE", &included.map(String::as_str).concat());
-        let module = "printf '%s\\n'   m.o | awk '!x[$$0]++ { print(\"fs/d/\"$$0) }' > fs/d/m.mod";
-        made("fs/d/.m.mod.cmd", &format!("savedcmd_fs/d/m.mod := {module}\n"));
+        for (module, objects) in [("m", "m.o"), ("p", "s.o"), ("q", "s.o")] {
+            let command = format!(
+                "printf '%s\\n'   {objects} | awk '!x[$$0]++ {{ print(\"fs/d/\"$$0) }}' > fs/d/{module}.mod"
+            );
+            let record = format!("savedcmd_fs/d/{module}.mod := {command}\n");
+            made(&format!("fs/d/.{module}.mod.cmd"), &record);
+        }
         let archive = "rm -f built-in.a;  printf \"./%s \" fs/d/a.o | xargs ar cDPrST built-in.a";
         made(".built-in.a.cmd", &format!("savedcmd_built-in.a := {archive}\n"));
         toy
@@ -233,6 +242,109 @@ fn users_of_a_header_are_who_read_it() {
             assert_eq!(returned(&pair.patched, "odd"), new, "{way:?}");
         }
     }
+}
+
+#[test]
+fn an_object_of_two_modules_is_patched_for_both() {
+    let toy = Toy::new(WAYS[0]);
+    let work = tempfile::tempdir().unwrap();
+    let work = work.path().canonicalize().unwrap();
+    let patch =
+        "--- a/fs/d/s.c\n+++ b/fs/d/s.c\n@@ -2,3 +2,3 @@\n {\n-\treturn 7;\n+\treturn 8;\n }\n";
+    let front = toy.front(&work, patch).unwrap();
+    let owner = |name: &str| Owner::Module { name: name.into(), path: format!("fs/d/{name}") };
+    let owners: Vec<&Owner> = front.pairs.iter().map(|pair| &pair.unit.owner).collect();
+    assert_eq!(owners, [&owner("p"), &owner("q")]);
+    let [p, q] = front.pairs.as_slice() else { panic!("{:?}", front.pairs) };
+    assert_eq!((&p.patched, returned(&p.patched, "s").as_str()), (&q.patched, "0x8"));
+}
+
+/// A patch that adds `fs/d/new.c`, which returns a macro of a header of its own, and `line` in the Makefile.
+fn new_file(line: &str) -> String {
+    let file = |name: &str, text: &str| {
+        let lines: String = text.lines().map(|line| format!("+{line}\n")).collect();
+        let count = text.lines().count();
+        format!("--- /dev/null\n+++ b/fs/d/{name}\n@@ -0,0 +1,{count} @@\n{lines}")
+    };
+    file("new.h", "#define NEW 0x70\n")
+        + &file(
+            "new.c",
+            "#include \"../local.h\"\n#include \"new.h\"\n#include <deep.h>\nconst char *name = KBUILD_MODFILE;\n\
+             int fresh(void)\n{\n\treturn NEW + LOCAL + DEEP + GENERATED;\n}\n",
+        )
+        + &format!(
+            "--- a/fs/d/Makefile\n+++ b/fs/d/Makefile\n@@ -1,1 +1,2 @@\n obj-y += a.o\n+{line}\n"
+        )
+}
+
+#[test]
+fn a_new_file_is_compiled_as_its_neighbours_are() {
+    for way in WAYS {
+        let toy = Toy::new(way);
+        let before = toy.state();
+        let work = tempfile::tempdir().unwrap();
+        let work = work.path().canonicalize().unwrap();
+        let front = toy.front(&work, &(new_file("obj-$(CONFIG_X) += new.o") + A)).unwrap();
+        let [a, new] = front.pairs.as_slice() else { panic!("{:?}", front.pairs) };
+        assert_eq!((a.unit.object.as_str(), new.unit.object.as_str()), ("fs/d/a.o", "fs/d/new.o"));
+        assert_eq!((&new.unit.owner, new.unit.source.as_str()), (&Owner::Vmlinux, "fs/d/new.c"));
+        assert_eq!(returned(&new.patched, "fresh"), "0x7c", "{way:?}");
+        let bytes = fs::read(&new.patched).unwrap();
+        assert!(
+            bytes
+                .windows(10)
+                .any(|window| window == b"fs/d/new\0\0" || window[..9] == *b"fs/d/new\0")
+        );
+        for nothing in [&new.exact, &new.original] {
+            let object = kpatch_elf::read(&fs::read(nothing).unwrap()).unwrap();
+            assert!(object.sections.iter().all(|section| !section.name.starts_with(".text.")));
+            assert!(!object.symbols.iter().any(|symbol| symbol.name == "fresh"));
+        }
+        assert_eq!(toy.state(), before, "{way:?}");
+        // Nothing of it is left in the farm for the next run.
+        let again = toy.front(&work, A).unwrap();
+        assert_eq!(again.pairs.len(), 1);
+    }
+}
+
+#[test]
+fn a_new_file_that_is_not_plainly_listed_is_refused() {
+    let toy = Toy::new(WAYS[2]);
+    let work = tempfile::tempdir().unwrap();
+    let work = work.path().canonicalize().unwrap();
+    let refused = |line: &str| {
+        let Refusals(all) = toy.front(&work, &new_file(line)).unwrap_err().downcast().unwrap();
+        assert_eq!(all.len(), 1, "{line}: {all:?}");
+        (all[0].code, all[0].message.clone())
+    };
+    for (line, code, says) in [
+        ("obj-m += new.o", Code::AddsOrRemovesFile, "a module of its own"),
+        ("obj-$(CONFIG_Y) += new.o", Code::FileNotBuilt, "CONFIG_Y is off"),
+        ("m-y += new.o", Code::AddsOrRemovesFile, "no other object of `fs/d` and `fs/d/m.o`"),
+        ("p-y += new.o", Code::AddsOrRemovesFile, "no other object of `fs/d` and `fs/d/p.o`"),
+        ("always-y += new.o", Code::AddsOrRemovesFile, "no other object"),
+        ("obj-$(X) += new.o", Code::AddsOrRemovesFile, "no list of objects"),
+        ("obj-y += other.o", Code::TouchesBuildFile, "`obj-y += other.o`"),
+        ("ccflags-y += -DX", Code::TouchesBuildFile, "`ccflags-y += -DX`"),
+        ("# nothing", Code::FileNotBuilt, "no Makefile of the patch lists it"),
+    ] {
+        let (found, message) = refused(line);
+        assert_eq!(found, code, "{line}: {message}");
+        assert!(message.contains(says), "{line}: {message}");
+    }
+    let makefile = toy.root().join("linux/fs/d/Makefile");
+    let text = fs::read_to_string(&makefile).unwrap();
+    for flags in [
+        "CFLAGS_new.o := -DX\n",
+        "CFLAGS_a.o := -DX\n",
+        "$(foreach f,$(l),$(eval CFLAGS_$(f) := -DX))\n",
+    ] {
+        fs::write(&makefile, text.clone() + flags).unwrap();
+        assert_eq!(refused("obj-y += new.o").0, Code::AddsOrRemovesFile, "{flags}");
+    }
+    fs::write(&makefile, text).unwrap();
+    fs::write(toy.root().join("linux/fs/d/Kbuild"), "obj-y += a.o\n").unwrap();
+    assert_eq!(refused("obj-y += new.o").0, Code::TouchesBuildFile);
 }
 
 #[test]

@@ -32,11 +32,11 @@ macro_rules! codes {
 codes! {
     PatchDoesNotApply = 101, "a hunk does not apply to the source tree";
     TouchesAssembly = 102, "the patch touches assembly code";
-    TouchesBuildFile = 103, "the patch touches Kconfig or a Makefile";
+    TouchesBuildFile = 103, "the patch touches Kconfig, or more of a Makefile than lists of its new objects";
     FileNotBuilt = 104, "the patch touches a file that is not built into this kernel";
     PatchMalformed = 105, "the patch file cannot be understood";
     TouchesHeader = 106, "the patch touches a header that the build itself uses";
-    AddsOrRemovesFile = 107, "the patch adds, removes, renames or changes the mode of a file";
+    AddsOrRemovesFile = 107, "the patch adds a file that no object can be made of, or removes, renames or changes the mode of one";
     NotKernelText = 108, "the patched code does not become kernel text (boot, vDSO, realmode, EFI stub)";
     TouchesRust = 109, "the patch touches Rust code";
     TooManyObjects = 110, "a header is used by more objects than one patch should hold";

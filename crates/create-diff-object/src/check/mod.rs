@@ -176,7 +176,9 @@ fn changed_function(pair: &Checked<'_>, atom: AtomId) -> Vec<Refusal> {
         refusals.push(pair.refusal(
             Code::NoFtraceEntry,
             atom,
-            format!("`{name}` has no ftrace entry (notrace, noinstr or inline code)"),
+            format!(
+                "`{name}` has no ftrace entry (notrace, noinstr or inline code, or a file that is built without)"
+            ),
             "change the functions that call it instead",
         ));
     }

@@ -27,8 +27,11 @@ pub(super) fn read_by(
 ) -> Result<BTreeSet<PathBuf>> {
     let text = fs::read_to_string(depfile)
         .with_context(|| format!("cannot read depfile `{}`", depfile.display()))?;
-    let originals: Vec<PathBuf> =
-        touched.keys().map(|path| source.join(path).canonicalize()).collect::<Result<_, _>>()?;
+    let originals: Vec<PathBuf> = touched
+        .iter()
+        .filter(|(_, file)| !file.created)
+        .map(|(path, _)| source.join(path).canonicalize())
+        .collect::<Result<_, _>>()?;
     let mut seen = BTreeSet::new();
     for name in prerequisites(&text) {
         let path = objects.join(&name);
@@ -101,7 +104,7 @@ mod tests {
         fs::write(at("copy/d/a.c"), "new").unwrap();
         symlink(at("source/x.h"), at("copy/x.h")).unwrap();
         symlink(at("source/d/a.c"), at("other/d/a.c")).unwrap();
-        let file = Touched { original: Vec::new(), patched: Vec::new() };
+        let file = Touched { original: Vec::new(), patched: Vec::new(), created: false };
         let touched = BTreeMap::from([(PathBuf::from("d/a.c"), file)]);
         let run = |names: &str| {
             fs::write(at("a.d"), format!("a.o: {}\n", names.replace('@', root.to_str().unwrap())))

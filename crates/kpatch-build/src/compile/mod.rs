@@ -164,12 +164,18 @@ pub fn compile(
         }
     }
     let unread = unread.into_iter().map(|path| {
-        Refusal::new(
-            Code::FileNotBuilt,
-            Place::file(path.display().to_string()),
-            "the files that include it do not do so in this configuration",
-            "leave it out of the patch: this kernel has no code from it",
-        )
+        let (message, hint) = match touched[path].created {
+            true => (
+                "no Makefile of the patch lists it, and no file that is compiled includes it",
+                "add its object to a list of the Makefile beside it (`obj-y += x.o`)",
+            ),
+            false => (
+                "the files that include it do not do so in this configuration",
+                "leave it out of the patch: this kernel has no code from it",
+            ),
+        };
+        let place = Place::file(path.display().to_string());
+        Refusal::new(Code::FileNotBuilt, place, message, hint)
     });
     Refusals::none_or(unread.collect(), ())?;
     pairs.sort_by(|a, b| a.unit.cmp(&b.unit));
@@ -250,8 +256,9 @@ impl Run<'_> {
 
     /// Has kbuild make the headers that `unit` needs; whether there is a point in trying again.
     fn generate(&self, unit: &TranslationUnit) -> Result<bool> {
-        // Objects outside their directory's Makefile are no targets that kbuild knows singly.
-        if unit.object.contains("..") || !self.setting.prepared.can_generate() {
+        // Objects outside their directory's Makefile are no targets that kbuild knows singly, and it does not
+        // know of added ones.
+        if unit.added || unit.object.contains("..") || !self.setting.prepared.can_generate() {
             return Ok(false);
         }
         let mut generated = self.generated.lock().unwrap_or_else(PoisonError::into_inner);

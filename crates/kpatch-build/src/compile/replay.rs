@@ -19,6 +19,9 @@ use crate::toolchain;
 /// Sections of their own let the differ cut a function out.
 const OURS: [&str; 2] = ["-ffunction-sections", "-fdata-sections"];
 
+/// A C file without content.
+const NOTHING: [&str; 3] = ["-x", "c", "/dev/null"];
+
 /// Messages are read by this tool.
 const COLOURLESS: &str = "-fdiagnostics-color=never";
 
@@ -84,6 +87,9 @@ pub(super) fn cached(
         .part(&prepared.compiler.program)
         .part(&headers.key)
         .part(&unit.object);
+    if unit.added {
+        key = key.part("added");
+    }
     for argument in unit.arguments.iter().map(String::as_str).chain(side.flags(unit)) {
         key = key.part(argument);
     }
@@ -149,7 +155,11 @@ pub(super) fn command(
         command.arg(format!("-fdebug-prefix-map={directory}=."));
         command.arg(author_headers(headers)?);
     }
-    command.arg(file);
+    match side {
+        // What the kernel has of a file that the patch adds.
+        Side::Exact | Side::Original if unit.added => command.args(NOTHING),
+        Side::Exact | Side::Original | Side::Patched => command.arg(&file),
+    };
     Ok(command)
 }
 

@@ -103,6 +103,7 @@ mod tests {
             owners: Vec::new(),
             modname: String::new(),
             module: false,
+            added: false,
             arguments: Vec::new(),
         };
         let found = find(dir.path(), &[unit]).unwrap();

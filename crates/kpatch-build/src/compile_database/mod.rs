@@ -65,6 +65,8 @@ pub struct TranslationUnit {
     pub modname: String,
     /// Compiled with `-DMODULE`.
     pub module: bool,
+    /// The patch adds it: there is nothing of it in the kernel, nor in the source tree.
+    pub added: bool,
     /// The command: compiler and arguments, unquoted.
     pub arguments: Vec<String>,
 }

@@ -133,7 +133,8 @@ fn compile(body: &str, source_of: &dyn Fn(&str) -> Option<String>) -> Option<Tra
         .map(|name| name.trim_matches('"').to_owned())
         .unwrap_or_default();
     let module = arguments.iter().any(|word| word == "-DMODULE");
-    Some(TranslationUnit { source, object, owners: Vec::new(), modname, module, arguments })
+    let (owners, added) = (Vec::new(), false);
+    Some(TranslationUnit { source, object, owners, modname, module, added, arguments })
 }
 
 #[cfg(test)]

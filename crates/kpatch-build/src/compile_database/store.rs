@@ -132,6 +132,7 @@ impl Store {
             owners: owners.collect(),
             modname: unescape(modname),
             module: module == "m",
+            added: false,
             arguments: arguments.with_context(damaged)?,
         })
     }
@@ -181,6 +182,7 @@ mod tests {
             owners: vec![Owner::Vmlinux, module],
             modname: "a".to_owned(),
             module: true,
+            added: false,
             arguments: vec!["gcc".into(), "-DX=\"a\\b\tc\nd\"".into(), "gcc".into()],
         };
         let included = BTreeMap::from([("d/i.c".to_owned(), vec!["d/a.c".to_owned()])]);

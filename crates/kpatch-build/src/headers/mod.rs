@@ -94,7 +94,7 @@ pub fn users(
     let Where { setting, farm, progress, .. } = look;
     let headers: BTreeMap<&Path, &Touched> = touched
         .iter()
-        .filter(|(path, _)| is_header(path))
+        .filter(|(path, file)| is_header(path) && !file.created)
         .map(|(path, file)| (path.as_path(), file))
         .collect();
     if headers.is_empty() {
@@ -179,6 +179,34 @@ pub fn users(
         progress.note("Rust code of this kernel is not made anew for changed headers");
     }
     Ok(units)
+}
+
+/// Refuses files that the patch brings under a name by which the kernel's own may read another one: who reads
+/// what would change in files that nobody looks at.
+///
+/// # Errors
+/// `AddsOrRemovesFile`; I/O errors.
+pub fn refuse_hiding(look: &Where<'_>, touched: &BTreeMap<PathBuf, Touched>) -> Result<()> {
+    let new = touched.iter().filter(|(_, file)| file.created);
+    let new: Vec<&str> = new.filter_map(|(path, _)| path.to_str()).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    // Records of a build would know nothing of what was not there.
+    let graph = look.progress.step("look for namesakes of new files", || {
+        readers::graph(look.setting.prepared, look.tree, look.database)
+    })?;
+    let reverse = graph.reverse();
+    let refusals = new.into_iter().filter_map(|name| {
+        let reader = *reverse.readers([name]).first()?;
+        Some(Refusal::new(
+            Code::AddsOrRemovesFile,
+            Place::file(name),
+            format!("`{reader}` includes a file of this name, and may find the new one"),
+            "give the new file a name that nothing includes yet",
+        ))
+    });
+    Ok(Refusals::none_or(refusals.collect(), ())?)
 }
 
 fn list(headers: &BTreeMap<&Path, &Touched>) -> String {

@@ -122,7 +122,11 @@ fn recorded(database: &CompileDatabase) -> Result<Recorded> {
 }
 
 /// The includes by text, from the cache if they were written before.
-fn graph(prepared: &Prepared, tree: &SourceTree, database: &CompileDatabase) -> Result<Graph> {
+pub(super) fn graph(
+    prepared: &Prepared,
+    tree: &SourceTree,
+    database: &CompileDatabase,
+) -> Result<Graph> {
     let file = prepared.includes();
     let found = fs::read_to_string(&file).ok().and_then(|text| Graph::parse(&text).ok());
     if let Some(graph) = found {

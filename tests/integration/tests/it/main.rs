@@ -24,6 +24,7 @@ mod suite;
 mod tool;
 mod traps;
 mod trees;
+mod two_modules;
 mod vm;
 
 use std::process::ExitCode;

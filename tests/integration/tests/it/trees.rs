@@ -27,6 +27,7 @@ use crate::suite;
 use crate::suite::Suite;
 use crate::tool::failed;
 use crate::traps;
+use crate::two_modules;
 use crate::vm;
 
 /// The kernels, by what their tests are called: how each was built, and its name in the cache.
@@ -46,9 +47,12 @@ const RUNS: &[(&str, Check)] = &[
     ("source-edited-after-the-build", source_edited),
     ("configuration-edited-after-the-build", configuration_edited),
     (OTHER_SOURCE, other_source),
+    (TWO_MODULES, two_modules::check),
 ];
 
 const OTHER_SOURCE: &str = "source-of-another-build";
+
+const TWO_MODULES: &str = "object-of-two-modules";
 
 /// What comes of all builds together.
 const UNTOUCHED: &str = "untouched";
@@ -67,8 +71,13 @@ pub(crate) fn tests() -> Vec<Test> {
             tests.push(Test { name, boots: true, absent: absent.clone(), run: Box::new(run) });
         }
         for (what, check) in RUNS {
-            // In place there is no other source that could be named.
-            if how == IN_PLACE && *what == OTHER_SOURCE {
+            // In place there is no other source that could be named; the other kernel has no such object.
+            let is_for = match *what {
+                OTHER_SOURCE => how != IN_PLACE,
+                TWO_MODULES => how == IN_PLACE,
+                _ => true,
+            };
+            if !is_for {
                 continue;
             }
             let name = test_name(how, what);
@@ -279,7 +288,7 @@ fn other_source(suite: &Suite, tree: &BuiltTree, out: &Path) -> Result<()> {
     Ok(())
 }
 
-fn refused(ran: &Ran, code: &str) -> Result<()> {
+pub(crate) fn refused(ran: &Ran, code: &str) -> Result<()> {
     ensure!(ran.code == Some(3), "exit code {:?}:\n{}", ran.code, ran.all());
     ensure!(ran.stderr.contains(&format!("{code}: ")), "it is not {code}:\n{}", ran.all());
     ensure!(ran.module.is_none(), "there is a module");
