@@ -98,6 +98,7 @@ pub fn diff(
     if changed.iter().all(|(_, d)| d.changed_functions().is_empty() && d.callback_count() == 0) {
         return Err(NothingChanged.into());
     }
+    leave_out_unreachable(&mut changed);
     one_callback_of_each_kind(&changed)?;
     changed.sort_by_key(|(pair, _)| {
         let object = patched_object(&pair.unit.owner);
@@ -212,6 +213,17 @@ fn all_run(
         refusals.extend(proofs[&pair.unit].check(&names, &pair.unit.owner, target, modules)?);
     }
     Ok(Refusals::none_or(refusals, ())?)
+}
+
+/// New code of a module can only be called by code that replaces the module's. The kernel proper's new code is
+/// there for all.
+fn leave_out_unreachable(changed: &mut Vec<&(&CompiledPair, Difference<'_>)>) {
+    let acting = changed.iter().filter(|(_, difference)| {
+        !difference.changed_functions().is_empty() || difference.callback_count() > 0
+    });
+    let acting: BTreeSet<Owner> = acting.map(|(pair, _)| pair.unit.owner.clone()).collect();
+    changed
+        .retain(|(pair, _)| pair.unit.owner == Owner::Vmlinux || acting.contains(&pair.unit.owner));
 }
 
 /// Why everything counts as changed that does, by object.
