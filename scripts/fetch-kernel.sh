@@ -4,10 +4,12 @@
 # version, the source. Nothing of it is installed on the system.
 #
 # usage: scripts/fetch-kernel.sh [--series SERIES] [--version DEBIAN_VERSION | --offline] [--if-offered]
+#          [--beside]
 #   --series      6.12, if this is not given, or 6.1 (the default kernel of Debian 12)
 #   --version     this version (as apt-cache madison linux-source-SERIES lists it), not the newest
 #   --offline     the one that the cache has, whatever apt knows of
 #   --if-offered  where neither apt nor the cache has one: say so, and succeed
+#   --beside      with --version: leave the link of the series where it is
 #
 # Result: $KPATCH_CACHE/kernels/<release>/, with a link beside it that points to it: `current` to a
 # 6.12, `stock-SERIES` to others.
@@ -30,6 +32,7 @@ kernels=$KPATCH_CACHE/kernels
 wanted_version=
 offline=
 if_offered=
+beside=
 while [ $# -gt 0 ]; do
   case $1 in
     --version)
@@ -48,6 +51,10 @@ while [ $# -gt 0 ]; do
       if_offered=yes
       shift
       ;;
+    --beside)
+      beside=yes
+      shift
+      ;;
     -h | --help)
       usage
       exit 0
@@ -55,6 +62,8 @@ while [ $# -gt 0 ]; do
     *) usage_error "unknown argument \`$1\`" ;;
   esac
 done
+
+[ -z "$beside" ] || [ -n "$wanted_version" ] || usage_error "--beside needs --version"
 
 case $series in
   6.12) link=$kernels/current ;;
@@ -190,8 +199,10 @@ use() {
     printf '%s\n' "$env" >"$dir/kernel.env.new"
     mv -f "$dir/kernel.env.new" "$dir/kernel.env"
   fi
-  ln -sfn "${dir##*/}" "$link.new"
-  mv -fT "$link.new" "$link"
+  if [ -z "$beside" ]; then
+    ln -sfn "${dir##*/}" "$link.new"
+    mv -fT "$link.new" "$link"
+  fi
   say "    $(manifest_value "$dir" version): $(manifest_value "$dir" disk) on disk in $dir"
 }
 
@@ -255,9 +266,16 @@ settle() {
   mv -T "$new/kernel" "$dir"
 }
 
-# Whether the series' kernel in the cache is whole, and of the version asked for; sets `dir`.
+# Whether the series' kernel in the cache, or the one beside it, is whole and of the version asked for; sets
+# `dir`.
 cached() {
-  dir=$(readlink -f "$link") && [ -d "$dir" ] || return 1
+  if [ -n "$beside" ]; then
+    dir=$(grep -lxF -- "version $wanted_version" "$kernels"/*/manifest | head -n 1) || true
+    dir=${dir%/manifest}
+  else
+    dir=$(readlink -f "$link")
+  fi
+  [ -d "$dir" ] || return 1
   [ -z "$wanted_version" ] || [ "$(manifest_value "$dir" version)" = "$wanted_version" ] || return 1
   intact "$dir"
 }

@@ -40,6 +40,12 @@ cd "$here/.."
 "$here/fetch-kernel.sh"
 "$here/fetch-kernel.sh" --series 6.1 --if-offered
 "$here/setup.sh" --compiler-only --for-tests --kernel "$KPATCH_CACHE/kernels/current/kernel.env"
+# The real fixes are for a version of their own, which their description names.
+fixes=$here/../../shared/patches/README.md
+if [ -f "$fixes" ]; then
+  version=$(sed -n 's/.*`linux-source-6\.12` \([0-9][^,; ]*\).*/\1/p' "$fixes" | head -n 1)
+  [ -z "$version" ] || "$here/fetch-kernel.sh" --version "$version" --beside --if-offered
+fi
 # Without these names a kernel that is gone would only leave its tests out.
 export KPATCH_REQUIRE_KERNELS=rust-6.12
 older=$KPATCH_CACHE/kernels/stock-6.1/kernel.env
