@@ -30,6 +30,7 @@ use crate::modules::Modules;
 use crate::objects;
 use crate::objects::DiffObject;
 use crate::outcome::NothingChanged;
+use crate::reroute::Rerouted;
 use crate::resolve::Knowledge;
 use crate::run_pre;
 use crate::run_pre::Proof;
@@ -49,7 +50,7 @@ struct Loaded<'a> {
     patched: ObjectFile,
 }
 
-/// Diffs `pairs` and writes an object for each that changed into `directory`. The result is sorted by
+/// Diffs `pairs`, of which the functions `rerouted` have new names, and writes an object for each that changed into `directory`. The result is sorted by
 /// patched object, vmlinux first, as the module link wants it. Explanations are added to `explained` if
 /// they are wanted, by object, also of what is refused.
 ///
@@ -58,6 +59,7 @@ struct Loaded<'a> {
 /// and no callback runs.
 pub fn diff(
     pairs: &[CompiledPair],
+    rerouted: &Rerouted,
     target: &Target,
     source: &Path,
     directory: &Path,
@@ -65,6 +67,7 @@ pub fn diff(
 ) -> Result<Vec<DiffObject>> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create `{}`", directory.display()))?;
+    let load = |pair| load(pair, rerouted);
     let loaded = pairs.par_iter().map(load).collect::<Result<Vec<_>>>()?;
     let examined = all_or_refusals(loaded.par_iter().map(|loaded| {
         let Loaded { pair, original, patched } = loaded;
@@ -105,6 +108,8 @@ pub fn diff(
         (object != VMLINUX, object, &pair.unit.object)
     });
     all_run(&changed, &proofs, target, &modules)?;
+    let originals: Vec<&ObjectFile> = loaded.iter().map(|loaded| &loaded.original).collect();
+    Refusals::none_or(rerouted.check(&changed, &originals, &proofs, target)?, ())?;
 
     let mut knowledge = Knowledge::new(target, &modules, source);
     for (pair, difference) in &changed {
@@ -133,7 +138,12 @@ pub fn diff(
             new: owned(difference.new_functions()),
             outliving: difference.outliving(&|name| elsewhere.has(pair, name)),
             callbacks: difference.callback_count(),
-            notices: difference.notices().into_iter().chain(notices).collect(),
+            notices: difference
+                .notices()
+                .into_iter()
+                .chain(notices)
+                .chain(rerouted.notices(&pair.unit.object))
+                .collect(),
         });
     }
     Ok(written)
@@ -293,9 +303,10 @@ fn all_or_refusals<T: Send>(
     Refusals::none_or(refusals, values)
 }
 
-fn load(pair: &CompiledPair) -> Result<Loaded<'_>> {
+fn load<'a>(pair: &'a CompiledPair, rerouted: &Rerouted) -> Result<Loaded<'a>> {
     let original = objects::read(&pair.unit.object, &pair.original)?;
-    let patched = objects::read(&pair.unit.object, &pair.patched)?;
+    let mut patched = objects::read(&pair.unit.object, &pair.patched)?;
+    rerouted.rename(&pair.unit, &mut patched);
     Ok(Loaded { pair, original, patched })
 }
 

@@ -55,9 +55,6 @@ const USUAL: [&str; 8] = [
 const REFUSED: &[(&str, Code)] = &[
     // It changes `__init` code alone.
     ("fs_netfs_main", Code::InitChanged),
-    // The changed function is `inline`, which the kernel makes `notrace`, not inlined, and called from
-    // other files.
-    ("security_selinux_avc", Code::NoFtraceEntry),
     // It changes initial values of structures.
     ("net_smc_smc_inet", Code::DataChanged),
 ];
