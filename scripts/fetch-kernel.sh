@@ -271,7 +271,8 @@ settle() {
 cached() {
   if [ -n "$beside" ]; then
     dir=$(grep -lxF -- "version $wanted_version" "$kernels"/*/manifest | head -n 1) || true
-    dir=${dir%/manifest}
+    # Not by the name of a link to it.
+    [ -z "$dir" ] || dir=$(readlink -f "${dir%/manifest}")
   else
     dir=$(readlink -f "$link")
   fi

@@ -1,7 +1,8 @@
 //! Who may know an address of the kernel's image: every place that could be a field with it.
 //!
 //! Bias: the image has no relocations, so whatever could be such a field counts as one, at any offset, in
-//! code and data. What is reported need not be a use; what is not reported is none.
+//! code and data. What is reported need not be a use; what is not reported is none. Short branches (a distance
+//! of one byte) are not looked for: assemblers make them within a file only, whose code is known otherwise.
 
 use std::ops::Range;
 
