@@ -22,8 +22,13 @@ case ${1:-} in
   *) usage_error "unknown argument \`$1\`" ;;
 esac
 
-# The kernel that tests/integration/tests/it/fixes.rs is about.
-CHANGES_VERSION=6.12.107
+# The version that the real changes are for (tests/integration/tests/it/fixes.rs), which their description
+# names. Where it is not in the cache they are taken out of the usual kernel.
+changes_version() {
+  local description=$here/../../shared/patches/README.md
+  [ ! -f "$description" ] ||
+    sed -n 's/.*`linux-source-6\.12` \([0-9][^,; ]*\).*/\1/p' "$description" | head -n 1
+}
 
 skipped=()
 
@@ -58,11 +63,9 @@ fi
 if [ -n "$all" ]; then
   KPATCH_REQUIRE_KERNELS+=' plain-6.12'
   "$here/build-kernel.sh" plain-6.12
-  "$here/fetch-kernel.sh" --version "$CHANGES_VERSION" --if-offered
-  # It is gone from the archives one day.
-  if "$here/fetch-kernel.sh" --version "$CHANGES_VERSION" --offline >/dev/null 2>&1; then
-    KPATCH_REQUIRE_KERNELS+=" stock-$CHANGES_VERSION"
-  fi
+  version=$(changes_version)
+  [ -z "$version" ] || "$here/fetch-kernel.sh" --version "$version" --if-offered
+  export KPATCH_FIXES=all
 fi
 use_cargo
 with_tool fmt cargo fmt --all --check

@@ -165,3 +165,36 @@ fn types_that_are_laid_out_differently() {
         assert_eq!(found[0].what, "`more` (1 bytes) at offset 1 was `x` (8 bytes) at offset 8");
     }
 }
+
+#[test]
+fn static_variables_have_the_function_that_declares_them() {
+    let text = "\
+static int f(int x) { static int count[4]; return count[x]++; }
+static int g(int x) { { static int count[2]; return count[x]++; } }
+int file_wide;
+int both(int x) { static int own; return f(x) + g(x) + own++ + file_wide; }
+";
+    for options in [["-gdwarf-5", "-O2"], ["-gdwarf-4", "-O2"], ["-gdwarf-5", "-Og"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, object) = (dir.path().join("statics.c"), dir.path().join("statics.o"));
+        fs::write(&source, text).unwrap();
+        let mut command = Command::new("gcc-12");
+        let status = command.args(options).arg("-c").arg(&source).arg("-o").arg(&object).status();
+        assert!(status.unwrap().success());
+        let object = kpatch_elf::read(&fs::read(&object).unwrap()).unwrap();
+        let scopes = create_diff_object::lines::Scopes::read(&object);
+        let of_size = |size: u64| {
+            let data = object.symbols.iter().filter(|s| s.kind == SymbolKind::Object);
+            let symbol = data.into_iter().find(|s| s.size == size && s.name.contains('.'));
+            let symbol = symbol.unwrap();
+            scopes.of(symbol.section().unwrap(), symbol.value)
+        };
+        assert_eq!([of_size(16), of_size(8), of_size(4)], [Some("f"), Some("g"), Some("both")]);
+        let wide = object.symbols.iter().find(|s| s.name == "file_wide").unwrap();
+        assert_eq!(wide.section().and_then(|section| scopes.of(section, wide.value)), None);
+    }
+    let object = compile("gcc-12", &["-g0"]);
+    let scopes = create_diff_object::lines::Scopes::read(&object);
+    let places = object.symbols.iter().filter_map(|s| Some((s.section()?, s.value)));
+    assert!(places.into_iter().all(|(section, at)| scopes.of(section, at).is_none()));
+}

@@ -32,6 +32,7 @@ use crate::namesakes::OfObject;
 use crate::objects;
 use crate::objects::DiffObject;
 use crate::outcome::NothingChanged;
+use crate::reroute::Rerouted;
 use crate::resolve::Knowledge;
 use crate::run_pre;
 use crate::run_pre::Proof;
@@ -51,7 +52,7 @@ struct Loaded<'a> {
     patched: ObjectFile,
 }
 
-/// Diffs `pairs` and writes an object for each that changed into `directory`. The result is sorted by
+/// Diffs `pairs`, of which the functions `rerouted` have new names, and writes an object for each that changed into `directory`. The result is sorted by
 /// patched object, vmlinux first, as the module link wants it. Explanations are added to `explained` if
 /// they are wanted, by object, also of what is refused.
 ///
@@ -60,6 +61,7 @@ struct Loaded<'a> {
 /// and no callback runs.
 pub fn diff(
     pairs: &[CompiledPair],
+    rerouted: &Rerouted,
     target: &Target,
     source: &Path,
     directory: &Path,
@@ -67,6 +69,7 @@ pub fn diff(
 ) -> Result<Vec<DiffObject>> {
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create `{}`", directory.display()))?;
+    let load = |pair| load(pair, rerouted);
     let loaded = pairs.par_iter().map(load).collect::<Result<Vec<_>>>()?;
     let examined = all_or_refusals(loaded.par_iter().map(|loaded| {
         let Loaded { pair, original, patched } = loaded;
@@ -101,12 +104,15 @@ pub fn diff(
     if changed.iter().all(|(_, d)| d.changed_functions().is_empty() && d.callback_count() == 0) {
         return Err(NothingChanged.into());
     }
+    leave_out_unreachable(&mut changed);
     one_callback_of_each_kind(&changed)?;
     changed.sort_by_key(|(pair, _)| {
         let object = patched_object(&pair.unit.owner);
         (object != VMLINUX, object, &pair.unit.object)
     });
     all_run(&changed, &proofs, target, &modules)?;
+    let originals: Vec<&ObjectFile> = loaded.iter().map(|loaded| &loaded.original).collect();
+    Refusals::none_or(rerouted.check(&changed, &originals, &proofs, target)?, ())?;
 
     let mut knowledge = Knowledge::new(target, &modules, source);
     for (pair, difference) in &changed {
@@ -141,7 +147,12 @@ pub fn diff(
             new: owned(difference.new_functions()),
             outliving: difference.outliving(&|name| elsewhere.has(pair, name)),
             callbacks: difference.callback_count(),
-            notices: difference.notices().into_iter().chain(notices).collect(),
+            notices: difference
+                .notices()
+                .into_iter()
+                .chain(notices)
+                .chain(rerouted.notices(&pair.unit.object))
+                .collect(),
         });
     }
     Ok(written)
@@ -246,6 +257,17 @@ fn all_run(
     Ok(Refusals::none_or(refusals, ())?)
 }
 
+/// New code of a module can only be called by code that replaces the module's. The kernel proper's new code is
+/// there for all.
+fn leave_out_unreachable(changed: &mut Vec<&(&CompiledPair, Difference<'_>)>) {
+    let acting = changed.iter().filter(|(_, difference)| {
+        !difference.changed_functions().is_empty() || difference.callback_count() > 0
+    });
+    let acting: BTreeSet<Owner> = acting.map(|(pair, _)| pair.unit.owner.clone()).collect();
+    changed
+        .retain(|(pair, _)| pair.unit.owner == Owner::Vmlinux || acting.contains(&pair.unit.owner));
+}
+
 /// Why everything counts as changed that does, by object.
 fn explain(examined: &[(&CompiledPair, Examined<'_>)]) -> Vec<ObjectReport> {
     let reports = examined.par_iter().map(|(pair, examined)| {
@@ -313,9 +335,10 @@ fn all_or_refusals<T: Send>(
     Refusals::none_or(refusals, values)
 }
 
-fn load(pair: &CompiledPair) -> Result<Loaded<'_>> {
+fn load<'a>(pair: &'a CompiledPair, rerouted: &Rerouted) -> Result<Loaded<'a>> {
     let original = objects::read(&pair.unit.object, &pair.original)?;
-    let patched = objects::read(&pair.unit.object, &pair.patched)?;
+    let mut patched = objects::read(&pair.unit.object, &pair.patched)?;
+    rerouted.rename(&pair.unit, &mut patched);
     Ok(Loaded { pair, original, patched })
 }
 

@@ -32,6 +32,7 @@ use crate::prepare;
 use crate::prepare::Origin;
 use crate::prepare::Prepared;
 use crate::progress::Progress;
+use crate::reroute::Rerouted;
 use crate::source_tree::SourceTree;
 use crate::unbuilt;
 
@@ -137,6 +138,29 @@ pub fn run(
     drop(farm);
     let (pairs, compiler_time) = (compiled.pairs, compiled.compiler_time);
     Ok(Front { pairs, prepared, compiler_time })
+}
+
+/// Both objects, which are the same, of what may call the functions `rerouted` and is not in `front` yet.
+///
+/// # Errors
+/// Refusals of the compiler; tool failures.
+pub fn callers(
+    context: &Context<'_>,
+    tree: &SourceTree,
+    front: &Front,
+    rerouted: &Rerouted,
+) -> Result<Vec<CompiledPair>> {
+    let Context { cache, work, jobs, log, .. } = *context;
+    let setting = Setting {
+        cache,
+        prepared: &front.prepared,
+        headers: &AuthorHeaders::lay_out(cache)?,
+        source: &tree.root,
+        work,
+        jobs,
+        log,
+    };
+    rerouted.users(&setting, &front.prepared.database()?, &front.pairs)
 }
 
 /// The translation units of kernel text that the files `sources`, relative to the tree, are compiled in.

@@ -27,6 +27,7 @@ pub mod patchable;
 pub mod prepare;
 pub mod progress;
 pub mod report;
+pub mod reroute;
 pub mod resolve;
 pub mod run;
 pub mod run_pre;

@@ -49,7 +49,9 @@ pub fn link(
 ) -> Result<PathBuf> {
     let options = KernelOptions::from_config(|name| target.config.raw(name).map(str::to_owned))?;
     let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
-    let patched: BTreeSet<&str> = objects.iter().map(|object| object.patches.as_str()).collect();
+    // The kernel proper may have nothing but new code in the patch, which modules call.
+    let acting = objects.iter().filter(|object| !object.changed.is_empty() || object.callbacks > 0);
+    let patched: BTreeSet<&str> = acting.map(|object| object.patches.as_str()).collect();
     let gate = wish.only_on.map(|identity| gate::gate(identity, objects)).transpose()?;
     let module = PatchModule {
         name: wish.name,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use create_diff_object::explain::report::Report;
 use kpatch_refusal::Refusal;
+use kpatch_refusal::Refusals;
 use tool_run::ToolLog;
 
 use crate::cache::Cache;
@@ -19,6 +20,8 @@ use crate::outcome::Usage;
 use crate::progress::Progress;
 use crate::progress::seconds;
 use crate::report;
+use crate::reroute;
+use crate::reroute::Rerouted;
 use crate::target;
 use crate::work_dir::WorkDir;
 
@@ -51,12 +54,34 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
     };
     let context = Context { cache: &cache, work: &work.path, jobs, log: &log, progress: &progress };
     let most_objects = cli.max_objects as usize;
-    let front = front::run(&context, &tree, &target.origin(), &patches, most_objects)?;
+    let mut front = front::run(&context, &tree, &target.origin(), &patches, most_objects)?;
     let is_text = cli.format == Format::Text;
-    let explained = (cli.explain || !is_text).then_some(&mut report.objects);
-    let objects = progress.step("diff", || {
-        let directory = work.path.join("diff");
-        diff::diff(&front.pairs, &target, &tree.root, &directory, explained)
+    let mut rerouted = Rerouted::default();
+    let mut first: Option<Refusals> = None;
+    let objects = loop {
+        let explained = (cli.explain || !is_text).then_some(&mut report.objects);
+        let objects = progress.step("diff", || {
+            let directory = work.path.join("diff");
+            diff::diff(&front.pairs, &rerouted, &target, &tree.root, &directory, explained)
+        });
+        // Every look at the callers of one function more may find others that cannot be redirected.
+        let refused = objects.as_ref().err().and_then(|error| error.downcast_ref::<Refusals>());
+        let more = refused.map(|refused| rerouted.with(refused, &front.pairs, &target));
+        let Some(more) = more.transpose()?.flatten() else { break objects };
+        first = first.or(refused.cloned());
+        let users = progress.step("compile callers in other files", || {
+            front::callers(&context, &tree, &front, &more)
+        })?;
+        if front.pairs.len() + users.len() > most_objects {
+            break objects;
+        }
+        front.pairs.extend(users);
+        rerouted = more;
+        report.objects.clear();
+    };
+    let objects = objects.map_err(|error| match (first, error.downcast_ref()) {
+        (Some(first), Some(then)) => reroute::in_vain(first, then).into(),
+        _ => error,
     });
     if is_text {
         report::lines(objects.as_deref().unwrap_or_default());

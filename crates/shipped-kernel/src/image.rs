@@ -107,6 +107,12 @@ impl Image {
         segment.address.checked_add(u64::try_from(offset - segment.file.start).ok()?)
     }
 
+    /// All that is loaded of the file: virtual address and bytes of each segment.
+    pub fn loaded(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let segments = self.segments.iter();
+        segments.filter_map(|segment| Some((segment.address, self.elf.get(segment.file.clone())?)))
+    }
+
     /// The GNU build-id among the notes between two virtual addresses, as [`Image::bytes_at`] knows
     /// them. `None` if there is none, or if these are no notes.
     pub fn build_id_between(&self, start: u64, end: u64) -> Option<Vec<u8>> {

@@ -13,6 +13,7 @@
 //! | `Module.symvers` | [`symvers`] | which references may stay ordinary ones |
 //! | `.config` | [`config`] | refusals before anything is compiled, drift |
 //! | | [`symbols`] | how the kernel's livepatch core finds a name |
+//! | | [`references`] | who may know an address |
 //! | | [`tables`] | what image and modules say in their own tables: ftrace, IBT, exports, vermagic |
 
 mod banner;
@@ -21,6 +22,7 @@ mod decompress;
 mod image;
 mod kallsyms;
 pub mod modules;
+pub mod references;
 pub mod running;
 pub mod symbols;
 pub mod symvers;

@@ -42,7 +42,7 @@ fn marker(image: &Image, kallsyms: &Kallsyms, name: &str) -> Result<Option<u64>,
 }
 
 /// First and last address between two markers, `None` if neither is there.
-fn range(
+pub(crate) fn range(
     image: &Image,
     kallsyms: &Kallsyms,
     (start, end): (&str, &str),

@@ -139,9 +139,12 @@ klp_unload() {
 
 # --- the usual course --------------------------------------------------------------------------
 
-setup() { :; }
-disabled() { before; }
-unloaded() { before; }
+usual() {
+	setup() { :; }
+	disabled() { before; }
+	unloaded() { before; }
+}
+usual
 
 step_loaded() { klp_load main; loaded; }
 step_disabled() { klp_disable main; disabled; }
@@ -152,6 +155,17 @@ run() {
 	step loaded step_loaded
 	step disabled step_disabled
 	step unloaded step_unloaded
+}
+
+# each FUNCTION: that function of every case that this one takes along. They overwrite each other's.
+each() {
+	for other in $ALONG; do
+		known=$WRONG
+		usual
+		. "/guest/$CASE/along/$other.sh"
+		"$1"
+		[ "$WRONG" = "$known" ] || wrong "(this was $1 of $other)"
+	done
 }
 
 # run_case CASE: in a subshell, so that cases cannot leave functions behind.

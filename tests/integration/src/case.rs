@@ -59,6 +59,15 @@ pub enum Pinned {
     Yes,
 }
 
+/// A case whose checks another one makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Along {
+    /// Folder name.
+    pub name: String,
+    /// Its script.
+    pub script: String,
+}
+
 /// A case of the VM.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -74,6 +83,8 @@ pub struct Case {
     pub modules: Vec<String>,
     /// C program for the guest, compiled statically.
     pub helper: Option<PathBuf>,
+    /// Other cases whose checks it makes, in this order.
+    pub along: Vec<Along>,
     /// Steps that must be reported, in order.
     pub steps: Vec<String>,
     /// What the tool's output must contain.
@@ -152,6 +163,14 @@ fn case(folder: &Path) -> Result<Case> {
     if steps.is_empty() {
         steps = ["before", "loaded", "disabled", "unloaded"].map(str::to_owned).to_vec();
     }
+    let mut modules = conf.words("modules");
+    let mut along = Vec::new();
+    for other in conf.words("along") {
+        let other = case(&folder.join(other))?;
+        anyhow::ensure!(other.helper.is_none(), "`{}` has a helper of its own", other.name);
+        modules.extend(other.modules);
+        along.push(Along { name: other.name, script: other.script });
+    }
     let script = folder.join("guest.sh");
     let case = Case {
         name: name(folder),
@@ -159,7 +178,8 @@ fn case(folder: &Path) -> Result<Case> {
         script: std::fs::read_to_string(&script)
             .with_context(|| format!("cannot read `{}`", script.display()))?,
         builds,
-        modules: conf.words("modules"),
+        modules,
+        along,
         helper: conf.one("helper")?.map(|file| folder.join(file)),
         steps,
         says: conf.all("says"),
@@ -348,6 +368,26 @@ mod tests {
         assert_eq!(case.kernels.len(), KNOWN.len() - 1);
         assert_eq!(case.warns, ["a", "b"]);
         assert_eq!(case.steps, ["before", "loaded", "disabled", "unloaded"]);
+    }
+
+    #[test]
+    fn a_case_takes_others_along() {
+        let both = tempfile::tempdir().unwrap();
+        let write = |name: &str, conf: &str| {
+            let dir = both.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            std::fs::write(dir.join("case.conf"), conf).unwrap();
+            std::fs::write(dir.join("guest.sh"), name).unwrap();
+            std::fs::write(dir.join("fix.patch"), "").unwrap();
+            dir
+        };
+        write("one", "title = t\nmodules = loop");
+        let all = write("all", "title = t\nmodules = dummy\nalong = ../one");
+        let case = case(&all).unwrap();
+        assert_eq!(case.modules, ["dummy", "loop"]);
+        assert_eq!(case.along, [Along { name: "one".to_owned(), script: "one".to_owned() }]);
+        let none = write("none", "title = t\nalong = ../two");
+        assert!(super::case(&none).is_err());
     }
 
     #[test]

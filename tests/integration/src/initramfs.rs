@@ -75,7 +75,13 @@ pub fn for_cases(modules_dir: &Path, cases: &[GuestCase<'_>]) -> Result<Vec<u8>>
         let dir = format!("guest/{}", case.name);
         archive.file(&format!("{dir}/guest.sh"), 0o644, case.script.as_bytes());
         let pinned = if case.pinned == Pinned::Yes { "yes" } else { "no" };
-        archive.file(&format!("{dir}/env"), 0o644, format!("PINNED={pinned}\n").as_bytes());
+        let along: Vec<&str> = case.along.iter().map(|other| other.name.as_str()).collect();
+        let environment = format!("PINNED={pinned}\nALONG='{}'\n", along.join(" "));
+        archive.file(&format!("{dir}/env"), 0o644, environment.as_bytes());
+        for other in &case.along {
+            let place = format!("{dir}/along/{}.sh", other.name);
+            archive.file(&place, 0o644, other.script.as_bytes());
+        }
         for patch in patches {
             let name = modules::modinfo(&patch.bytes, "name")?.context("a module without name")?;
             archive.file(&format!("{dir}/{}.ko", patch.build), 0o644, &patch.bytes);

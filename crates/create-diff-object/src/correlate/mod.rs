@@ -5,6 +5,7 @@
 pub mod clones;
 pub mod uses;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::hash::DefaultHasher;
@@ -17,6 +18,7 @@ use rustc_hash::FxHashMap;
 
 use crate::correlate::uses::Use;
 use crate::correlate::uses::Uses;
+use crate::lines::Scopes;
 use crate::normalize::atoms::AtomId;
 use crate::normalize::atoms::AtomKind;
 use crate::normalize::names;
@@ -84,13 +86,27 @@ pub fn correlate(original: &Side<'_>, patched: &Side<'_>) -> Correlation {
     let o_users = users(original);
     let p_users = users(patched);
     let (o_uses, p_uses) = (Uses::new(original), Uses::new(patched));
+    let (o_scopes, p_scopes) = (OnceCell::new(), OnceCell::new());
     let files = SourceFiles::of_both(original.object, patched.object);
     let old_groups = groups(original, &files.0, |atom| correlation.patched_of(atom).is_none());
     let new_groups = groups(patched, &files.1, |atom| correlation.original_of(atom).is_none());
     for (key, new) in new_groups {
         let Some(old) = old_groups.get(&key) else { continue };
-        let o = Candidates { side: original, atoms: old.clone(), users: &o_users, uses: &o_uses };
-        let p = Candidates { side: patched, atoms: new, users: &p_users, uses: &p_uses };
+        let old = old.clone();
+        let o = Candidates {
+            side: original,
+            atoms: old,
+            users: &o_users,
+            uses: &o_uses,
+            scopes: &o_scopes,
+        };
+        let p = Candidates {
+            side: patched,
+            atoms: new,
+            users: &p_users,
+            uses: &p_uses,
+            scopes: &p_scopes,
+        };
         match_group(o, p, &mut correlation);
     }
     correlation
@@ -101,6 +117,17 @@ struct Candidates<'a> {
     atoms: Vec<AtomId>,
     users: &'a FxHashMap<AtomId, BTreeSet<&'a str>>,
     uses: &'a Uses<'a>,
+    /// Read when the code does not tell.
+    scopes: &'a OnceCell<Scopes>,
+}
+
+impl Candidates<'_> {
+    /// The function in which a static variable is declared.
+    fn scope(&self, atom: AtomId) -> Option<&str> {
+        let symbol = self.side.symbol(atom)?;
+        let scopes = self.scopes.get_or_init(|| Scopes::read(self.side.object));
+        scopes.of(self.side.atoms[atom].section, symbol.value)
+    }
 }
 
 /// What tells members of a group apart, from the most to the least exact.
@@ -112,7 +139,7 @@ const TESTS: [fn(&Candidates<'_>, AtomId) -> u64; 3] = [
 
 fn match_group(mut old: Candidates<'_>, mut new: Candidates<'_>, correlation: &mut Correlation) {
     if let ([o], [p]) = (old.atoms.as_slice(), new.atoms.as_slice()) {
-        match may_be_one((&old, *o), (&new, *p)) {
+        match may_be_one((&old, *o), (&new, *p)) || of_one_scope((&old, *o), (&new, *p)) {
             true => correlation.add(*o, *p),
             false => correlation.ambiguous.extend([*p]),
         }
@@ -138,6 +165,11 @@ fn match_group(mut old: Candidates<'_>, mut new: Candidates<'_>, correlation: &m
         old.atoms.retain(|atom| correlation.patched_of(*atom).is_none());
         new.atoms.retain(|atom| correlation.original_of(*atom).is_none());
     }
+    for (o, p) in by_scope(&old, &new) {
+        correlation.add(o, p);
+        old.atoms.retain(|atom| *atom != o);
+        new.atoms.retain(|atom| *atom != p);
+    }
     for (o, p) in by_use(&old, &new) {
         correlation.add(o, p);
         old.atoms.retain(|atom| *atom != o);
@@ -148,6 +180,29 @@ fn match_group(mut old: Candidates<'_>, mut new: Candidates<'_>, correlation: &m
         ([o], [p]) if may_be_one((&old, *o), (&new, *p)) => correlation.add(*o, *p),
         _ => correlation.ambiguous.extend(new.atoms.iter().copied()),
     }
+}
+
+/// Those that are the only ones of their name in a function, as the source has it.
+fn by_scope(old: &Candidates<'_>, new: &Candidates<'_>) -> Vec<(AtomId, AtomId)> {
+    if old.atoms.is_empty() || new.atoms.is_empty() {
+        return Vec::new();
+    }
+    let only = |group: &Candidates<'_>| {
+        let mut found: BTreeMap<String, Option<AtomId>> = BTreeMap::new();
+        for atom in &group.atoms {
+            if let Some(scope) = group.scope(*atom) {
+                found.entry(scope.to_owned()).and_modify(|a| *a = None).or_insert(Some(*atom));
+            }
+        }
+        found
+    };
+    let (old, new) = (only(old), only(new));
+    old.iter().filter_map(|(scope, o)| Some(((*o)?, (*new.get(scope)?)?))).collect()
+}
+
+/// Whether two pieces are variables of one function, as the source has it.
+fn of_one_scope((old, o): (&Candidates<'_>, AtomId), (new, p): (&Candidates<'_>, AtomId)) -> bool {
+    old.scope(o).is_some_and(|scope| new.scope(p) == Some(scope))
 }
 
 /// All of both groups in pairs, if what is done to each is done to no other of its group, and the

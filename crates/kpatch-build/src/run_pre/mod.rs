@@ -150,6 +150,16 @@ impl Proof {
         self.by_name.get(function)?.iter().find_map(|id| self.matched.functions.get(id))
     }
 
+    /// The function of the object whose code is at an address of vmlinux, given by its lower half.
+    pub fn function_at(&self, address: u32) -> Option<&str> {
+        self.matched.functions.iter().find_map(|(id, verdict)| {
+            let Verdict::Matched(run_pre::Place::Address(start)) = verdict else { return None };
+            let symbol = &self.exact[*id];
+            let at = u64::from(address.wrapping_sub(*start));
+            (at < symbol.size).then_some(symbol.name.as_str())
+        })
+    }
+
     /// Where a symbol is that the object defines or needs, by what relocated fields tell. `None` if none
     /// tells, or if the object has several of the name.
     pub fn place(&self, name: &str, local: bool) -> Option<run_pre::Place> {

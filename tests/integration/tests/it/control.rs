@@ -159,6 +159,7 @@ fn scripted(lines: &str) -> Case {
         builds: Vec::new(),
         modules: Vec::new(),
         helper: None,
+        along: Vec::new(),
         steps: vec!["only".to_owned()],
         says: Vec::new(),
         warns: Vec::new(),

@@ -2,11 +2,13 @@
 //! loads, settles, is disabled and leaves the log clean, or is refused for a known reason.
 //!
 //! They lie outside of the project (`../shared/patches`), and distributions drop old kernels from
-//! their archives: where either is gone they are left out, and said so, unless the kernel must be there.
+//! their archives: where the changes are gone they are left out, always, and said so; where their kernel
+//! is, they are taken out of the usual one, if it has them: code that goes back is as real a change.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -28,22 +30,31 @@ use integration::modules;
 use kpatch_refusal::Code;
 
 use crate::Test;
-use crate::suite;
 use crate::suite::Suite;
 use crate::suite::here;
 use crate::vm;
 
-/// The kernel that the changes are for: of this version, and its name where it must be there.
-const VERSION: &str = "6.12.107-";
-const KERNEL: &str = "stock-6.12.107";
+/// What the changes' description calls the version of the kernel that they are for.
+const NAMED: &str = "linux-source-";
+
+/// The changes that are tested where `KPATCH_FIXES` does not say `all`: of vmlinux and of modules, small and
+/// large, split functions, static branches, new data; one that is also loaded before its module, and one that
+/// must be refused.
+const USUAL: [&str; 8] = [
+    "drivers_net_netconsole",
+    "drivers_nvme_host_fc",
+    "fs_dax",
+    "fs_fs-writeback",
+    "fs_netfs_main",
+    "net_ipv6_tcpv6_offload",
+    "net_netfilter_ipvs_ip_vs_ftp",
+    "net_rds_af_rds",
+];
 
 /// Changes that cannot be a patch (yet), and why.
 const REFUSED: &[(&str, Code)] = &[
     // It changes `__init` code alone.
     ("fs_netfs_main", Code::InitChanged),
-    // The changed function is `inline`, which the kernel makes `notrace`, not inlined, and called from
-    // other files.
-    ("security_selinux_avc", Code::NoFtraceEntry),
     // It changes initial values of structures.
     ("net_smc_smc_inet", Code::DataChanged),
 ];
@@ -85,8 +96,17 @@ fn folder() -> PathBuf {
     here().join("../../../shared/patches")
 }
 
-/// The changes' files, by name.
+/// The files of the changes that are to be tested, by name.
 fn changes() -> Result<Vec<(String, PathBuf)>> {
+    let mut changes = all_changes()?;
+    if std::env::var("KPATCH_FIXES").is_ok_and(|value| value == "all") {
+        return Ok(changes);
+    }
+    changes.retain(|(name, _)| USUAL.contains(&name.as_str()));
+    Ok(changes)
+}
+
+fn all_changes() -> Result<Vec<(String, PathBuf)>> {
     let mut changes = Vec::new();
     let dir = folder();
     for entry in std::fs::read_dir(&dir).with_context(|| format!("in `{}`", dir.display()))? {
@@ -100,14 +120,58 @@ fn changes() -> Result<Vec<(String, PathBuf)>> {
     Ok(changes)
 }
 
-fn kernel_set() -> Result<KernelSet, String> {
+/// Which way a change is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As it was made.
+    Forward,
+    /// Taken out of a kernel that has it.
+    Back,
+}
+
+/// The version of the kernel that the changes are for, as their description has it behind the name of the
+/// source package: "`linux-source-6.12` 6.12.1-1".
+fn version(text: &str) -> Option<&str> {
+    let mut words = text.split_whitespace().skip_while(|word| !word.contains(NAMED));
+    let version = words.nth(1)?.trim_end_matches([',', ';', ')']);
+    version.starts_with(|c: char| c.is_ascii_digit()).then_some(version)
+}
+
+/// The kernel on which the changes are tested: theirs, or else the usual one.
+fn kernel_set() -> Result<(KernelSet, Way), String> {
     let cache = kernel::cache_dir();
-    match kernel::of_version(&cache, VERSION) {
-        Ok(found) => found.ok_or_else(|| {
-            format!("no kernel {VERSION} in `{}`, for which they are", cache.display())
-        }),
-        Err(error) => Err(format!("{error:#}")),
+    let readme = std::fs::read_to_string(folder().join("README.md")).unwrap_or_default();
+    let theirs = version(&readme).map(|version| kernel::of_version(&cache, version));
+    let found = match theirs.transpose().map_err(|error| format!("{error:#}"))?.flatten() {
+        Some(set) => Some((set, Way::Forward)),
+        None => {
+            let usual = kernel::find(&cache).map_err(|error| format!("{error:#}"))?;
+            usual.map(|set| (set, Way::Back))
+        }
+    };
+    found.ok_or_else(|| format!("no kernel in `{}`", cache.display()))
+}
+
+/// Turns the change in `file` around, if it is in the source of `kernel`.
+fn reversed(kernel: &KernelSet, file: &Path, dir: &Path) -> Result<Option<PathBuf>> {
+    let text = std::fs::read_to_string(file)?;
+    let path = text.lines().find_map(|line| line.strip_prefix("+++ b/"));
+    let path = path.context("a change that names no file")?.split('\t').next().unwrap_or_default();
+    let sides = [dir.join("a"), dir.join("b")];
+    for side in &sides {
+        let copy = side.join(path);
+        std::fs::create_dir_all(copy.parent().unwrap_or(dir))?;
+        std::fs::copy(kernel.source.join(path), copy)?;
     }
+    let mut patch = Command::new("patch");
+    patch.args(["-R", "-p1", "-s", "-f", "-d"]).arg(&sides[1]).arg("-i").arg(file);
+    if !patch.output().context("cannot run `patch`")?.status.success() {
+        return Ok(None);
+    }
+    let diff = Command::new("diff").args(["-u", "a", "b", "-r"]).current_dir(dir).output()?;
+    let back = dir.join("back.patch");
+    std::fs::write(&back, diff.stdout)?;
+    Ok(Some(back))
 }
 
 pub(crate) fn tests() -> Result<Vec<Test>> {
@@ -117,7 +181,7 @@ pub(crate) fn tests() -> Result<Vec<Test>> {
         let name = test_name("all");
         return Ok(vec![Test { name, boots: true, absent, run: Box::new(run) }]);
     }
-    let absent = kernel_set().err().filter(|_| !suite::is_required(KERNEL));
+    let absent = kernel_set().err();
     let test = |(change, _): (String, PathBuf)| {
         let name = test_name(&change);
         let key = name.clone();
@@ -138,18 +202,21 @@ pub(crate) fn run_ahead(suite: &Suite, names: &[&str]) {
     if chosen.is_empty() || suite.missing(true).is_some() {
         return;
     }
-    let kernel = match kernel_set() {
-        Ok(kernel) => kernel,
+    let (kernel, way) = match kernel_set() {
+        Ok(found) => found,
         Err(missing) => {
             eprintln!("\n*** SKIPPED: {} real changes: {missing}\n", chosen.len());
             return;
         }
     };
-    eprintln!("==> builds of real changes");
+    eprintln!("==> builds of real changes on {}", kernel.release);
+    if way == Way::Back {
+        eprintln!("*** the kernel that they are for is not there: they are taken out of this one");
+    }
     let outcomes = Mutex::new(Vec::new());
     let build = |change: &&(String, PathBuf)| {
         let (name, file) = *change;
-        let outcome = build_change(suite, &kernel, name, file);
+        let outcome = build_change(suite, (&kernel, way), name, file);
         outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((name.clone(), outcome));
     };
     // The first fills the tool's cache; the others would only wait for it.
@@ -163,9 +230,13 @@ pub(crate) fn run_ahead(suite: &Suite, names: &[&str]) {
     let mut refused = 0;
     for (name, outcome) in outcomes {
         match outcome {
-            Ok(Some(patch)) => cases.extend(patch.cases(&name)),
-            Ok(None) => {
+            Ok(Outcome::Built(patch)) => cases.extend(patch.cases(&name)),
+            Ok(Outcome::Refused) => {
                 refused += 1;
+                suite.record(&test_name(&name), Vec::new());
+            }
+            Ok(Outcome::NotThere) => {
+                eprintln!("*** SKIPPED: {}: not in this kernel, or built upon", test_name(&name));
                 suite.record(&test_name(&name), Vec::new());
             }
             Err(error) => suite.record(&test_name(&name), vec![format!("{error:#}")]),
@@ -175,6 +246,16 @@ pub(crate) fn run_ahead(suite: &Suite, names: &[&str]) {
     boot(suite, &kernel, &cases);
 }
 
+/// What became of one change.
+enum Outcome {
+    /// A patch.
+    Built(Built),
+    /// A refusal, as it should be.
+    Refused,
+    /// It was to be taken out of a kernel that does not have it, or cannot do without any more.
+    NotThere,
+}
+
 /// What one change became.
 struct Built {
     bytes: Vec<u8>,
@@ -182,23 +263,24 @@ struct Built {
     object: String,
 }
 
-/// Builds a change; `None` when it was refused as expected.
 fn build_change(
     suite: &Suite,
-    kernel: &KernelSet,
+    (kernel, way): (&KernelSet, Way),
     name: &str,
     file: &Path,
-) -> Result<Option<Built>> {
+) -> Result<Outcome> {
     let target = Target { kernel: kernel.clone(), ..suite.target()?.clone() };
-    let build = Build {
-        name: "main".to_owned(),
-        flags: Vec::new(),
-        patches: vec![file.to_owned()],
-        setup: None,
+    let dir = suite.folder(&format!("fixes/{name}"))?;
+    let patch = match way {
+        Way::Forward => Some(file.to_owned()),
+        Way::Back => reversed(kernel, file, &dir)?,
     };
+    let Some(patch) = patch else { return Ok(Outcome::NotThere) };
+    let build =
+        Build { name: "main".to_owned(), flags: Vec::new(), patches: vec![patch], setup: None };
     // The kernel takes 55 characters.
     let module: String = format!("fix_{name}").chars().take(50).collect();
-    let ran = build::run(&target, &build, &module, &suite.folder(&format!("fixes/{name}"))?)?;
+    let ran = build::run(&target, &build, &module, &dir)?;
     let all = ran.all();
     if let Some((_, code)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
         ensure!(
@@ -207,7 +289,12 @@ fn build_change(
              list of refused ones):\n{all}",
             ran.code
         );
-        return Ok(None);
+        return Ok(Outcome::Refused);
+    }
+    // What it did away with may be gone from headers since.
+    let too_late = format!("{}: ", Code::DoesNotCompile);
+    if way == Way::Back && ran.code == Some(3) && all.contains(&too_late) {
+        return Ok(Outcome::NotThere);
     }
     ensure!(ran.code == Some(0), "exit code {:?}:\n{all}", ran.code);
     let bytes = std::fs::read(ran.module.context("the tool left no module")?)?;
@@ -215,7 +302,7 @@ fn build_change(
     ensure!(objects.len() == 1, "one file is in one object, not in {objects:?}");
     let object = objects.into_iter().next().context("no object")?;
     let pinned = if all.contains("\npinned: ") { Pinned::Yes } else { Pinned::No };
-    Ok(Some(Built { bytes, pinned, object }))
+    Ok(Outcome::Built(Built { bytes, pinned, object }))
 }
 
 /// A case of a boot: the change that it tests, the case, and what it takes into the guest.
@@ -238,6 +325,7 @@ impl Built {
                 builds: Vec::new(),
                 modules: stock.then(|| self.object.clone()).into_iter().collect(),
                 helper: None,
+                along: Vec::new(),
                 steps: ["before", "loaded", "disabled", "unloaded"].map(str::to_owned).to_vec(),
                 says: Vec::new(),
                 warns: Vec::new(),

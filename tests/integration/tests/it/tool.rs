@@ -18,9 +18,12 @@ use crate::setup;
 use crate::suite::Suite;
 use crate::suite::here;
 
-/// One test for each folder in `kind` (`refuse` or `build`).
+/// One test for each folder in `kind` (`refuse` or `build`), and for those of kpatch's cases.
 pub(crate) fn tests(kind: &'static str) -> Result<Vec<Test>> {
-    let cases = case::tool_cases(&here().join(kind))?;
+    let mut cases = case::tool_cases(&here().join(kind))?;
+    for case in case::tool_cases(&here().join("kpatch").join(kind))? {
+        cases.push(ToolCase { name: format!("kpatch-{}", case.name), ..case });
+    }
     let test = |case: ToolCase| Test {
         name: format!("{kind}::{}", case.name),
         boots: false,

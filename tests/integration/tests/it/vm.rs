@@ -36,7 +36,11 @@ const CASE_LIMIT: Duration = Duration::from_secs(60);
 type Boot<'a> = (&'static Known, Cpu, Vec<&'a Case>);
 
 pub(crate) fn all_cases() -> Result<Vec<Case>> {
-    case::cases(&here().join("cases"))
+    let mut cases = case::cases(&here().join("cases"))?;
+    for case in case::cases(&here().join("kpatch/cases"))? {
+        cases.push(Case { name: format!("kpatch-{}", case.name), ..case });
+    }
+    Ok(cases)
 }
 
 fn test_name(kernel: &Known, cpu: Cpu, case: &Case) -> String {
