@@ -11,6 +11,7 @@ use clap::Subcommand;
 use patch_module::Template;
 
 use crate::image_report::ImageArguments;
+use crate::authored::RustArguments;
 use crate::match_report::MatchArguments;
 use crate::settings::Settings;
 
@@ -30,6 +31,8 @@ pub enum Command {
     Image(ImageArguments),
     /// Say whether source files compile to what a kernel runs
     Match(Box<MatchArguments>),
+    /// Build a livepatch module from a livepatch that is written in Rust
+    Rust(Box<RustArguments>),
 }
 
 impl CommandLine {
@@ -160,7 +163,7 @@ impl Cli {
 /// size, with the final NUL.
 const LONGEST_NAME: usize = 64 - 8 - 1;
 
-fn module_name(name: &str) -> Result<String, String> {
+pub(crate) fn module_name(name: &str) -> Result<String, String> {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if name.is_empty() || !plain || name.starts_with('-') {
         return Err(format!("`{name}` is no module name: letters, digits, `-`, `_`"));

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use anyhow::Result;
 use kpatch_elf::livepatch::VMLINUX;
+use patch_module::Code;
 use patch_module::KernelOptions;
 use patch_module::PatchModule;
 use patch_module::Template;
@@ -47,13 +48,13 @@ pub fn link(
     jobs: usize,
     log: &ToolLog,
 ) -> Result<PathBuf> {
-    let options = KernelOptions::from_config(|name| target.config.raw(name).map(str::to_owned))?;
+    let options = options(target)?;
     let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
     let patched: BTreeSet<&str> = objects.iter().map(|object| object.patches.as_str()).collect();
-    let gate = wish.only_on.map(|identity| gate::gate(identity, objects)).transpose()?;
+    let gate = wish.only_on.map(|identity| gate::gate(identity, gate::modules(objects))).transpose()?;
     let module = PatchModule {
         name: wish.name,
-        diff_objects: &files,
+        code: Code::Diff(&files),
         functions: objects.iter().map(|object| object.changed.len()).sum(),
         callbacks: objects.iter().map(|object| object.callbacks).sum(),
         klp_objects: patched.len(),
@@ -62,24 +63,42 @@ pub fn link(
         pin: objects.iter().any(|object| !object.outliving.is_empty()),
         template: wish.template,
     };
-    let kernel = patch_module::Target {
-        source: &prepared.source,
-        object_dir: &prepared.objects,
-        release: &target.parts.release,
-        compiler: &prepared.compiler.command,
-        options: &options,
-    };
+    let kernel = kernel(target, prepared, &options);
     let _lock = prepared.lock()?;
     patch_module::build(&kernel, &module, work, cache, jobs, log)
 }
 
-/// Converts the intermediate module into `<directory>/<name>.ko` and verifies it against the target.
+/// What of the kernel's configuration matters to modules.
+///
+/// # Errors
+/// As [`KernelOptions::from_config`].
+pub fn options(target: &Target) -> Result<KernelOptions> {
+    Ok(KernelOptions::from_config(|name| target.config.raw(name).map(str::to_owned))?)
+}
+
+/// The kernel as `patch-module` wants it.
+pub fn kernel<'a>(
+    target: &'a Target,
+    prepared: &'a Prepared,
+    options: &'a KernelOptions,
+) -> patch_module::Target<'a> {
+    patch_module::Target {
+        source: &prepared.source,
+        object_dir: &prepared.objects,
+        release: &target.parts.release,
+        compiler: &prepared.compiler.command,
+        options,
+    }
+}
+
+/// Converts the intermediate module into `<directory>/<name>.ko` and verifies it against the target and the
+/// `modules` that it refers to.
 ///
 /// # Errors
 /// Refusals of conversion and verification; I/O errors.
 pub fn convert(
     intermediate: &Path,
-    objects: &[DiffObject],
+    modules: &BTreeMap<String, Module>,
     target: &Target,
     directory: &Path,
     name: &str,
@@ -87,10 +106,9 @@ pub fn convert(
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot create `{}`", directory.display()))?;
     let output = directory.join(format!("{name}.ko"));
-    let modules = modules(objects, target)?;
     let known = klp_convert::Target {
         kernel: Some((&target.image, &target.kallsyms)),
-        modules: Some(&modules),
+        modules: Some(modules),
         exports: Some(&target.exports),
     };
     klp_convert::convert_file(intermediate, &output, &known)?;
@@ -98,7 +116,10 @@ pub fn convert(
 }
 
 /// The patched modules and those that they need, to whose symbols they may refer.
-fn modules(objects: &[DiffObject], target: &Target) -> Result<BTreeMap<String, Module>> {
+///
+/// # Errors
+/// Refusals for modules that are not there or cannot be read.
+pub fn modules(objects: &[DiffObject], target: &Target) -> Result<BTreeMap<String, Module>> {
     let mut all = BTreeMap::new();
     let mut read = |name: &str| -> Result<Vec<String>> {
         if let Some(module) = all.get(name) {

@@ -83,7 +83,8 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
         link::link(&objects, wish, &target, prepared, (&work.path, cache.root()), jobs, &log)
     })?;
     let module = progress.step("convert and verify", || {
-        link::convert(&intermediate, &objects, &target, &cli.output, &name)
+        let modules = link::modules(&objects, &target)?;
+        link::convert(&intermediate, &modules, &target, &cli.output, &name)
     })?;
     progress.detail(&format!("compilers: {}", seconds(front.compiler_time)));
     progress.detail(&format!("total: {}", seconds(progress.elapsed())));

@@ -20,10 +20,10 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-use crate::callbacks::CallbackRecord;
+use crate::tables::callbacks::CallbackRecord;
 use crate::gate::GateRecord;
 use crate::kpatch_core_load;
-use crate::table::Record;
+use crate::tables::functions::Record;
 use crate::Params;
 use crate::EINVAL;
 
@@ -99,6 +99,7 @@ struct Module {
     callbacks: Vec<CallbackRecord>,
     gate: Vec<GateRecord>,
     check_module: *mut c_void,
+    states: *mut c_void,
     patch: Vec<u64>,
     objects: Vec<u64>,
     functions: Vec<u64>,
@@ -117,6 +118,7 @@ impl Module {
             callbacks: Vec::new(),
             gate: Vec::new(),
             check_module: CHECK_MODULE as *mut c_void,
+            states: ptr::null_mut(),
             object_count,
             replace: false,
             pin: false,
@@ -138,6 +140,7 @@ impl Module {
             callback_count: self.callbacks.len(),
             gate: self.gate.as_ptr(),
             gate_count: self.gate.len(),
+            states: self.states,
             object_count: self.object_count,
             patch: self.patch.as_mut_ptr().cast(),
             objects: self.objects.as_mut_ptr().cast(),

@@ -9,17 +9,17 @@ use core::ptr;
 use core::ptr::NonNull;
 use core::slice;
 
-use crate::callbacks::Callbacks;
-use crate::callbacks::Wrong;
+use crate::tables::callbacks::Callbacks;
+use crate::tables::callbacks::Wrong;
 use crate::gate::Gate;
 use crate::layout::KlpFunc;
 use crate::layout::KlpObject;
 use crate::layout::KlpPatch;
 use crate::layout::Slots;
 use crate::name::Name;
-use crate::params::Params;
-use crate::table;
-use crate::table::Function;
+use crate::tables::params::Params;
+use crate::tables::functions;
+use crate::tables::functions::Function;
 
 /// Why a table is not what the build announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub(crate) unsafe fn build(params: &Params) -> Result<(), Malformed> {
     // SAFETY: By this function's contract.
     let gate = unsafe { gate(params) };
     // SAFETY: As above.
-    let groups = || unsafe { table::groups(records) };
+    let groups = || unsafe { functions::groups(records) };
 
     // SAFETY: By `Params`'s invariants and this function's contract.
     let functions =
@@ -128,7 +128,7 @@ pub(crate) unsafe fn build(params: &Params) -> Result<(), Malformed> {
         .push(KlpPatch {
             module: params.module,
             objs: params.objects,
-            states: ptr::null_mut(),
+            states: params.states,
             replace: params.replace,
         })
         .ok_or(Malformed::Storage)
@@ -188,7 +188,7 @@ impl Storage<'_> {
         functions: impl Iterator<Item = Function>,
         callbacks: Callbacks<'_>,
     ) -> Result<(), Malformed> {
-        let name = table::klp_name(object).map_or(ptr::null(), |name| name.as_ptr());
+        let name = functions::klp_name(object).map_or(ptr::null(), |name| name.as_ptr());
         let mut callbacks = callbacks.of(object)?;
         if let (Some((gate, check)), false) = (self.gate, name.is_null()) {
             if !gate.knows(object) || check.is_none() {
