@@ -10,8 +10,8 @@ use clap::Parser;
 use clap::Subcommand;
 use patch_module::Template;
 
-use crate::image_report::ImageArguments;
 use crate::authored::RustArguments;
+use crate::image_report::ImageArguments;
 use crate::match_report::MatchArguments;
 use crate::settings::Settings;
 

@@ -88,10 +88,7 @@ pub fn modules(objects: &[DiffObject]) -> BTreeMap<&str, Option<&[u8]>> {
 ///
 /// # Errors
 /// [`Code::NoBuildId`] for each module that has none.
-pub fn gate(
-    identity: &Identity,
-    modules: BTreeMap<&str, Option<&[u8]>>,
-) -> Result<Gate, Refusals> {
+pub fn gate(identity: &Identity, modules: BTreeMap<&str, Option<&[u8]>>) -> Result<Gate, Refusals> {
     let mut refusals = Vec::new();
     let mut known = Vec::new();
     for (name, build_id) in modules {

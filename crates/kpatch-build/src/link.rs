@@ -51,7 +51,8 @@ pub fn link(
     let options = options(target)?;
     let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
     let patched: BTreeSet<&str> = objects.iter().map(|object| object.patches.as_str()).collect();
-    let gate = wish.only_on.map(|identity| gate::gate(identity, gate::modules(objects))).transpose()?;
+    let gate =
+        wish.only_on.map(|identity| gate::gate(identity, gate::modules(objects))).transpose()?;
     let module = PatchModule {
         name: wish.name,
         code: Code::Diff(&files),

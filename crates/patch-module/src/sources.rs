@@ -47,8 +47,7 @@ pub(crate) const GLUE: &[Source] = &[
 ];
 
 /// What modules whose code an author wrote in Rust have besides.
-pub(crate) const AUTHOR: Source =
-    ("author.c", include_str!("../../../kmod/templates/author.c"));
+pub(crate) const AUTHOR: Source = ("author.c", include_str!("../../../kmod/templates/author.c"));
 
 /// The entry points of the freestanding template.
 pub(crate) const ENTRY_IN_C: &str = include_str!("../../../kmod/templates/freestanding/entry.c");
@@ -80,7 +79,8 @@ mod tests {
     /// A module that is declared but not carried would only be missed on a user's machine.
     #[test]
     fn every_module_of_the_core_is_carried() {
-        let declared: Vec<String> = CORE.iter().flat_map(|(file, text)| modules(file, text)).collect();
+        let declared: Vec<String> =
+            CORE.iter().flat_map(|(file, text)| modules(file, text)).collect();
         assert!(!declared.is_empty());
         let carried: BTreeSet<&str> = CORE[1..].iter().map(|(name, _)| *name).collect();
         assert_eq!(declared.iter().map(String::as_str).collect::<BTreeSet<_>>(), carried);
@@ -93,7 +93,8 @@ mod tests {
             _ => format!("{}/", file.strip_suffix(".rs").unwrap()),
         };
         let names = text.lines().filter_map(|line| {
-            let line = ["pub(crate) ", "pub "].iter().find_map(|p| line.strip_prefix(p)).unwrap_or(line);
+            let line =
+                ["pub(crate) ", "pub "].iter().find_map(|p| line.strip_prefix(p)).unwrap_or(line);
             line.strip_prefix("mod ")?.strip_suffix(';')
         });
         names.filter(|name| *name != "tests").map(|name| format!("{directory}{name}.rs")).collect()

@@ -89,11 +89,8 @@ pub unsafe fn load<L: Livepatch>(params: *const Params) -> c_int {
         return error.to_errno();
     }
     // SAFETY: As above.
-    let params = Params {
-        states: L::states().as_ptr(),
-        replace: L::replace(),
-        ..unsafe { params.read() }
-    };
+    let params =
+        Params { states: L::states().as_ptr(), replace: L::replace(), ..unsafe { params.read() } };
     // SAFETY: As above. The states are static. Whatever the core needs later it has from the glue, not from this copy.
     let error = unsafe { crate::kpatch_core_load(&params) };
     if error != 0 {

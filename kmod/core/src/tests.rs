@@ -20,9 +20,9 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-use crate::tables::callbacks::CallbackRecord;
 use crate::gate::GateRecord;
 use crate::kpatch_core_load;
+use crate::tables::callbacks::CallbackRecord;
 use crate::tables::functions::Record;
 use crate::Params;
 use crate::EINVAL;
@@ -271,9 +271,12 @@ fn callbacks_go_to_their_object() {
         callback(0x80, c"vmlinux", 2),
     ];
     assert_eq!(module.load(), 0);
-    assert_eq!(module.callbacks_of(0), [0x60, 0, 0x80, 0]);
-    assert_eq!(module.callbacks_of(1), [0, 0x70, 0, 0x50]);
-    assert_eq!(module.functions_of(1), [("g", 0x20, 0)]);
+    // In the order in which callbacks name them: that is the one in which they are called.
+    assert_eq!((module.object(0), module.object(1)), (Some("ext4"), None));
+    assert_eq!(module.callbacks_of(0), [0, 0x70, 0, 0x50]);
+    assert_eq!(module.functions_of(0), [("g", 0x20, 0)]);
+    assert_eq!(module.callbacks_of(1), [0x60, 0, 0x80, 0]);
+    assert_eq!(module.functions_of(1), [("f", 0x10, 0)]);
 }
 
 #[test]
@@ -282,14 +285,15 @@ fn an_object_may_have_callbacks_and_no_functions() {
     module.callbacks =
         vec![callback(0x50, c"jbd2", 0), callback(0x60, c"vmlinux", 1), callback(0x70, c"jbd2", 3)];
     assert_eq!(module.load(), 0);
-    assert_eq!(module.object(0), Some("ext4"));
-    assert_eq!(module.callbacks_of(0), [0; 4]);
-    assert_eq!(module.object(1), Some("jbd2"));
-    assert_eq!(module.callbacks_of(1), [0x50, 0, 0, 0x70]);
+    assert_eq!(module.object(0), Some("jbd2"));
+    assert_eq!(module.callbacks_of(0), [0x50, 0, 0, 0x70]);
+    assert_eq!(module.functions_of(0), []);
+    assert_eq!(module.object(1), None);
+    assert_eq!(module.callbacks_of(1), [0, 0x60, 0, 0]);
     assert_eq!(module.functions_of(1), []);
-    assert_eq!(module.object(2), None);
-    assert_eq!(module.callbacks_of(2), [0, 0x60, 0, 0]);
-    assert_eq!(module.functions_of(2), []);
+    assert_eq!(module.object(2), Some("ext4"));
+    assert_eq!(module.callbacks_of(2), [0; 4]);
+    assert_eq!(module.functions_of(2), [("f", 0x10, 0)]);
     let end = &module.objects[3 * OBJECT_WORDS..];
     assert!(end.iter().all(|word| *word == 0), "no terminator behind the objects");
 

@@ -9,6 +9,7 @@ use anyhow::Context;
 use anyhow::Result;
 
 use crate::case::Build;
+use crate::case::Maker;
 use crate::kernel::KernelSet;
 
 /// The tool and what it works on.
@@ -89,10 +90,14 @@ pub fn tool() -> Result<PathBuf> {
         .context("`cargo build -p kpatch-build` made no program")
 }
 
-/// The command for one build, with its output in `out`.
+/// The command for one build of the tool, with its output in `out`. Livepatches in Rust are called as their
+/// files are.
 pub fn command(target: &Target, build: &Build, name: &str, out: &Path) -> Command {
     let kernel = &target.kernel;
     let mut command = Command::new(&target.tool);
+    if build.maker == Maker::Rust {
+        command.arg("rust");
+    }
     command.arg("-s").arg(target.source.as_ref().unwrap_or(&kernel.source));
     command.arg("-k").arg(&kernel.release);
     command.arg("--headers").arg(&kernel.headers);
@@ -102,7 +107,9 @@ pub fn command(target: &Target, build: &Build, name: &str, out: &Path) -> Comman
         command.arg("--config").arg(config);
     }
     command.arg("-o").arg(out);
-    command.arg("-n").arg(name);
+    if build.maker == Maker::Patch {
+        command.arg("-n").arg(name);
+    }
     command.arg("--work-dir").arg(out.join("work"));
     command.args(&build.flags).args(&build.patches);
     if let Some(path) = &target.path {

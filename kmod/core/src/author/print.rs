@@ -89,7 +89,11 @@ impl Line {
         let mut count: usize = 0;
         for digit in digits.iter_mut().rev() {
             let last = value.wrapping_rem(base) as u8;
-            *digit = if last < 10 { b'0'.wrapping_add(last) } else { b'a'.wrapping_add(last).wrapping_sub(10) };
+            *digit = if last < 10 {
+                b'0'.wrapping_add(last)
+            } else {
+                b'a'.wrapping_add(last).wrapping_sub(10)
+            };
             value = value.wrapping_div(base);
             count = count.wrapping_add(1);
             if value == 0 {

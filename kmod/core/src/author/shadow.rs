@@ -78,12 +78,7 @@ impl<T: Send + Sync> Shadow<T> {
     /// # Errors
     /// `EEXIST`, `ENOMEM`; the value is dropped then.
     #[inline]
-    pub fn alloc<O: ?Sized>(
-        &self,
-        object: *const O,
-        alloc: Alloc,
-        value: T,
-    ) -> Result<NonNull<T>> {
+    pub fn alloc<O: ?Sized>(&self, object: *const O, alloc: Alloc, value: T) -> Result<NonNull<T>> {
         let mut value = ManuallyDrop::new(value);
         let from = ptr::from_mut(&mut value).cast();
         let size = size_of::<T>();

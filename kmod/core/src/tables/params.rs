@@ -8,8 +8,8 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use crate::tables::callbacks::CallbackRecord;
 use crate::gate::GateRecord;
+use crate::tables::callbacks::CallbackRecord;
 use crate::tables::functions::Record;
 
 /// The table, the storage and the sizes that only the target kernel's headers know.

@@ -18,6 +18,7 @@ use integration::build::Target;
 use integration::case::Build;
 use integration::case::Case;
 use integration::case::Cpu;
+use integration::case::Maker;
 use integration::case::Pinned;
 use integration::initramfs::GuestCase;
 use integration::initramfs::Patch;
@@ -190,6 +191,8 @@ fn build_change(
     let target = Target { kernel: kernel.clone(), ..suite.target()?.clone() };
     let build = Build {
         name: "main".to_owned(),
+        maker: Maker::Patch,
+        targets: Vec::new(),
         flags: Vec::new(),
         patches: vec![file.to_owned()],
         setup: None,
