@@ -6,7 +6,9 @@
 // A test may panic; the core may not.
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod author;
 mod gate;
+mod kernel;
 
 use std::cell::Cell;
 use std::ffi::c_char;

@@ -81,7 +81,7 @@ impl PatchedObject<'_> {
     ///
     /// `object` must point to a `klp_object` whose name does not change for `'a`.
     #[inline]
-    unsafe fn new(object: NonNull<KlpObject>) -> Self {
+    pub(crate) unsafe fn new(object: NonNull<KlpObject>) -> Self {
         // INVARIANT: By this function's contract.
         Self(object, PhantomData)
     }
