@@ -102,6 +102,12 @@ pub fn run(arguments: &RustArguments, mut out: impl Write) -> Result<()> {
         let source = (name.as_str(), arguments.livepatch.as_path());
         patch_module::compile_authored(&kernel, source, arguments.template, places, jobs, &log)
     })?;
+    for name in &authored.outliving {
+        progress.warning(&format!(
+            "pinned: `{name}` jumps to other code of the livepatch, in which tasks may be when the patch is \
+             disabled: the module cannot be unloaded (`#[inline(always)]` on what it ends with helps)"
+        ));
+    }
     let modules = modules(&authored, &arguments.other_modules, &target)?;
     let build_ids = authored
         .objects
@@ -116,9 +122,9 @@ pub fn run(arguments: &RustArguments, mut out: impl Write) -> Result<()> {
         callbacks: authored.callbacks,
         klp_objects: authored.objects.len(),
         gate: gate.as_ref(),
-        // Both are the author's to say.
+        // The author says it when the module is loaded.
         replace: false,
-        pin: false,
+        pin: !authored.outliving.is_empty(),
         template: arguments.template,
     };
     let intermediate = progress.step("link the module", || {

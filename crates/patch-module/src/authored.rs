@@ -26,6 +26,7 @@ use crate::core_library;
 use crate::core_object;
 use crate::intermediate;
 use crate::kbuild;
+use crate::tail_jumps;
 use crate::template;
 use crate::template::Way;
 use crate::toolchain;
@@ -43,6 +44,9 @@ pub struct Authored {
     pub callbacks: usize,
     /// What is patched, or has callbacks: `vmlinux` and modules.
     pub objects: BTreeSet<String>,
+    /// Functions that run in the place of others and jump to more code of the livepatch: tasks may be in
+    /// that when the kernel believes that all have left. Names as linkers know them.
+    pub outliving: Vec<String>,
 }
 
 /// Compiles `source`, which is one file, for the module `name`; see [`crate::build`] for the rest.
@@ -70,6 +74,7 @@ pub fn compile(
         functions: 0,
         callbacks: 0,
         objects: BTreeSet::new(),
+        outliving: Vec::new(),
     };
     let places = toolchain::Places::from_env();
     let core = match template::choose(template, target, &places, log)? {
@@ -124,8 +129,10 @@ pub fn compile(
     let read =
         |file: &Path| fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
     check(&read(&authored.object)?, &read(&core)?, &authored.source)?;
-    let tables = intermediate::announced(&read(&authored.object)?)?;
+    let data = read(&authored.object)?;
+    let tables = intermediate::announced(&data)?;
     Ok(Authored {
+        outliving: tail_jumps::find(&object::File::parse(&*data)?),
         functions: tables.functions,
         callbacks: tables.callbacks,
         objects: tables.objects,

@@ -18,6 +18,7 @@ mod name;
 mod options;
 mod rust_target;
 mod sources;
+mod tail_jumps;
 mod template;
 #[cfg(test)]
 mod testing;

@@ -89,8 +89,13 @@ pub unsafe fn load<L: Livepatch>(params: *const Params) -> c_int {
         return error.to_errno();
     }
     // SAFETY: As above.
-    let params =
-        Params { states: L::states().as_ptr(), replace: L::replace(), ..unsafe { params.read() } };
+    let tool = unsafe { params.read() };
+    let params = Params {
+        states: L::states().as_ptr(),
+        replace: L::replace(),
+        pin: tool.pin || L::PATCH.pins(),
+        ..tool
+    };
     // SAFETY: As above. The states are static. Whatever the core needs later it has from the glue, not from this copy.
     let error = unsafe { crate::kpatch_core_load(&params) };
     if error != 0 {

@@ -18,6 +18,7 @@ use crate::tables::functions::VMLINUX;
 pub struct Patch {
     objects: &'static [Object],
     replace: bool,
+    pin: bool,
 }
 
 /// The kernel or a module, and what is patched of it. It may have callbacks only.
@@ -86,7 +87,7 @@ impl Patch {
     /// A patch of these objects that stacks upon others.
     #[inline]
     pub const fn new(objects: &'static [Object]) -> Self {
-        Self { objects, replace: false }
+        Self { objects, replace: false, pin: false }
     }
 
     /// Whether it takes the place of all earlier patches (atomic replace): a cumulative patch.
@@ -100,6 +101,21 @@ impl Patch {
     #[inline]
     pub const fn replaces(&self) -> bool {
         self.replace
+    }
+
+    /// The module stays loaded for good once the patch was enabled: it can be disabled, but `rmmod` is refused.
+    /// For patches that hand functions to the kernel (timers, work items, notifiers) and cannot take them
+    /// back before they are disabled. The tools pin by themselves what they see to need it.
+    #[inline]
+    pub const fn pin(mut self) -> Self {
+        self.pin = true;
+        self
+    }
+
+    /// Whether [`Patch::pin`] was called.
+    #[inline]
+    pub(crate) const fn pins(&self) -> bool {
+        self.pin
     }
 
     /// Number of replaced functions.

@@ -4,13 +4,13 @@
 
 use std::string::ToString;
 
+use super::kernel::shadows;
 use super::kernel::DUPLICATES;
 use super::kernel::FLAGS;
 use super::kernel::MEMORY;
 use super::kernel::MODULE_STATE;
 use super::kernel::PREVIOUS;
 use super::kernel::PRINTED;
-use super::kernel::shadows;
 use super::*;
 use crate::author;
 use crate::author::patch;
@@ -82,7 +82,8 @@ impl Livepatch for Example {
             ],
         ),
     ])
-    .replace(true);
+    .replace(true)
+    .pin();
 
     fn states() -> StateList {
         STATES.list()
@@ -122,6 +123,7 @@ fn a_patch_becomes_tables_and_these_what_the_kernel_wants() {
     let mut module = example();
     assert_eq!(load(&mut module), 0);
     assert_eq!(CALLED.take(), ["init"]);
+    assert_eq!(PINNED.get(), 1);
     let code = (new_function as *const c_void).addr() as u64;
     assert_eq!(module.object(0), None);
     assert_eq!(module.functions_of(0), [("one", code, 0)]);
@@ -169,8 +171,12 @@ fn the_kernel_calls_back() {
     FAILS.set(Some(Error::EPERM));
     assert_eq!(pre_patch(named.as_ptr()), -1);
     post_unpatch(named.as_ptr());
-    let said =
-        ["pre_patch vmlinux none", "post_unpatch true", "pre_patch ext4 live", "post_unpatch false"];
+    let said = [
+        "pre_patch vmlinux none",
+        "post_unpatch true",
+        "pre_patch ext4 live",
+        "post_unpatch false",
+    ];
     assert_eq!(CALLED.take(), said);
 }
 

@@ -155,7 +155,8 @@ extern "C" fn klp_shadow_free(
 
 #[no_mangle]
 extern "C" fn klp_shadow_free_all(id: c_ulong, destructor: Option<ShadowDestructor>) {
-    let all = SHADOWS.with_borrow_mut(|all| all.extract_if(.., |key, _| key.1 == id).collect::<Vec<_>>());
+    let all =
+        SHADOWS.with_borrow_mut(|all| all.extract_if(.., |key, _| key.1 == id).collect::<Vec<_>>());
     for (key, data) in all {
         destroy(key, data, destructor);
     }
