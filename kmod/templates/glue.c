@@ -16,7 +16,8 @@
 
 /*
  * Generated: KPATCH_NR_FUNCS, KPATCH_NR_CALLBACKS, KPATCH_NR_GATE, KPATCH_NR_OBJECTS, KPATCH_REPLACE,
- * KPATCH_PIN, KPATCH_AUTHORED, KPATCH_BUILT_FOR.
+ * KPATCH_PIN, KPATCH_AUTHORED,
+ * KPATCH_NR_STATES, KPATCH_STATES, KPATCH_BUILT_FOR.
  */
 #include "counts.h"
 #include "glue.h"
@@ -118,6 +119,12 @@ static int kpatch_check_module(struct klp_object *object);
 #define kpatch_check_module NULL
 #endif
 
+#if KPATCH_NR_STATES
+static struct klp_state kpatch_states[] = { KPATCH_STATES { } };
+#else
+#define kpatch_states NULL
+#endif
+
 /* One element more for the end of each list. Zeroed, and the kernel's until the module is gone. */
 static struct klp_func kpatch_functions[KPATCH_NR_FUNCS + KPATCH_NR_OBJECTS];
 static struct klp_object kpatch_objects[KPATCH_NR_OBJECTS + 1];
@@ -131,6 +138,7 @@ static const struct kpatch_params kpatch_params = {
 	.callback_count = KPATCH_NR_CALLBACKS,
 	.gate = kpatch_gate,
 	.gate_count = KPATCH_NR_GATE,
+	.states = kpatch_states,
 	.object_count = KPATCH_NR_OBJECTS,
 	.patch = &kpatch_patch,
 	.objects = kpatch_objects,

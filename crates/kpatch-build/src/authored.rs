@@ -121,8 +121,9 @@ pub fn run(arguments: &RustArguments, mut out: impl Write) -> Result<()> {
         functions: authored.functions,
         callbacks: authored.callbacks,
         klp_objects: authored.objects.len(),
+        states: &BTreeMap::new(),
         gate: gate.as_ref(),
-        // The author says it when the module is loaded.
+        // The author says it when the module is loaded; and the states.
         replace: false,
         pin: !authored.outliving.is_empty(),
         template: arguments.template,

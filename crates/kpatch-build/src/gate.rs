@@ -144,6 +144,8 @@ mod tests {
             new: Vec::new(),
             outliving: Vec::new(),
             callbacks: 0,
+            states: Vec::new(),
+            new_variables: Vec::new(),
             notices: Vec::new(),
         }
     }

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
+use create_diff_object::authors::several_versions;
 use kpatch_elf::livepatch::VMLINUX;
+use kpatch_refusal::Refusals;
 use patch_module::Code;
 use patch_module::KernelOptions;
 use patch_module::PatchModule;
@@ -53,12 +55,14 @@ pub fn link(
     let patched: BTreeSet<&str> = objects.iter().map(|object| object.patches.as_str()).collect();
     let gate =
         wish.only_on.map(|identity| gate::gate(identity, gate::modules(objects))).transpose()?;
+    let states = states(objects)?;
     let module = PatchModule {
         name: wish.name,
         code: Code::Diff(&files),
         functions: objects.iter().map(|object| object.changed.len()).sum(),
         callbacks: objects.iter().map(|object| object.callbacks).sum(),
         klp_objects: patched.len(),
+        states: &states,
         gate: gate.as_ref(),
         replace: wish.replace,
         pin: objects.iter().any(|object| !object.outliving.is_empty()),
@@ -67,6 +71,21 @@ pub fn link(
     let kernel = kernel(target, prepared, &options);
     let _lock = prepared.lock()?;
     patch_module::build(&kernel, &module, work, cache, jobs, log)
+}
+
+/// The states of all objects together, by id with their versions.
+fn states(objects: &[DiffObject]) -> Result<BTreeMap<u64, u32>, Refusals> {
+    let mut states = BTreeMap::new();
+    let mut refusals = Vec::new();
+    for object in objects {
+        for state in &object.states {
+            let version = *states.entry(state.id).or_insert(state.version);
+            if version != state.version {
+                refusals.push(several_versions(state.id, &object.name));
+            }
+        }
+    }
+    Refusals::none_or(refusals, states)
 }
 
 /// What of the kernel's configuration matters to modules.
@@ -138,4 +157,37 @@ pub fn modules(objects: &[DiffObject], target: &Target) -> Result<BTreeMap<Strin
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use create_diff_object::authors::DeclaredState;
+    use kpatch_refusal::Code;
+
+    #[test]
+    fn a_state_has_one_version_in_all_objects() {
+        let object = |name: &str, states: &[(u64, u32)]| DiffObject {
+            name: name.to_owned(),
+            patches: VMLINUX.to_owned(),
+            build_id: None,
+            path: PathBuf::new(),
+            changed: Vec::new(),
+            new: Vec::new(),
+            outliving: Vec::new(),
+            callbacks: 0,
+            states: states
+                .iter()
+                .map(|(id, version)| DeclaredState { id: *id, version: *version })
+                .collect(),
+            new_variables: Vec::new(),
+            notices: Vec::new(),
+        };
+        let all = [object("a.o", &[(7, 1), (9, 4)]), object("b.o", &[(7, 1)])];
+        assert_eq!(states(&all).unwrap(), BTreeMap::from([(7, 1), (9, 4)]));
+        let refused = states(&[all[0].clone(), object("c.o", &[(9, 3)])]).unwrap_err();
+        assert_eq!(refused.0.len(), 1);
+        assert_eq!(refused.0[0].code, Code::AuthorMacro);
+        assert!(refused.0[0].message.contains("state 9"), "{refused}");
+    }
 }

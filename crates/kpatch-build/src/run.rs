@@ -77,6 +77,9 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
     if let Some(text) = report::cannot_come_again(&objects, &target) {
         progress.warning(&text);
     }
+    if let Some(text) = report::start_anew(&objects).filter(|_| !cli.no_replace) {
+        progress.warning(&text);
+    }
     let wish = Wish { name: &name, replace: !cli.no_replace, template: cli.template, only_on };
     let prepared = &front.prepared;
     let intermediate = progress.step("link the module", || {

@@ -4,6 +4,7 @@
 //! Bias: what kernels without Rust do not have is refused for all kernels, so that a livepatch that builds
 //! for one builds for the others.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -108,6 +109,7 @@ pub fn compile(
                 functions: 0,
                 callbacks: 0,
                 klp_objects: 0,
+                states: &BTreeMap::new(),
                 gate: None,
                 replace: false,
                 pin: false,

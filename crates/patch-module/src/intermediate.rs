@@ -202,6 +202,8 @@ mod tests {
     use object::elf;
     use object::write;
 
+    static NO_STATES: std::collections::BTreeMap<u64, u32> = std::collections::BTreeMap::new();
+
     /// What the tests vary in a module.
     #[derive(Clone)]
     struct Module<'a> {
@@ -265,6 +267,7 @@ mod tests {
             functions,
             callbacks,
             klp_objects,
+            states: &NO_STATES,
             gate: None,
             replace: true,
             pin: false,

@@ -3,6 +3,7 @@
 //!
 //! kbuild writes into this directory only; neither the source tree nor the object directory changes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -265,7 +266,8 @@ fn counts(module: &PatchModule<'_>) -> String {
         "#define KPATCH_NR_FUNCS {}\n#define KPATCH_NR_CALLBACKS {}\n\
          #define KPATCH_NR_GATE {}\n#define KPATCH_NR_OBJECTS {}\n\
          #define KPATCH_REPLACE {}\n#define KPATCH_PIN {}\n\
-         #define KPATCH_AUTHORED {}\n#define KPATCH_BUILT_FOR {}\n",
+         #define KPATCH_AUTHORED {}\n#define KPATCH_NR_STATES {}\n\
+         #define KPATCH_STATES {}\n#define KPATCH_BUILT_FOR {}\n",
         module.functions,
         module.callbacks,
         module.gate.map_or(0, Gate::count),
@@ -273,8 +275,16 @@ fn counts(module: &PatchModule<'_>) -> String {
         u8::from(module.replace),
         u8::from(module.pin),
         u8::from(matches!(module.code, PatchCode::Author(_))),
+        module.states.len(),
+        states(module.states),
         modinfo(module.gate),
     )
+}
+
+/// Initialisers of `struct klp_state`.
+fn states(states: &BTreeMap<u64, u32>) -> String {
+    let one = |(id, version)| format!("{{ .id = {id}UL, .version = {version}U }}, ");
+    states.iter().map(one).collect::<String>().trim_end().to_owned()
 }
 
 /// What modinfo is to say of the gate. Names of modules and digits need no quoting in C.
@@ -339,6 +349,8 @@ mod tests {
     use crate::KernelOptions;
     use crate::Template;
 
+    static NONE: BTreeMap<u64, u32> = BTreeMap::new();
+
     fn module(diff_objects: &[PathBuf]) -> PatchModule<'_> {
         PatchModule {
             name: "kpatch-x",
@@ -346,6 +358,7 @@ mod tests {
             functions: 3,
             callbacks: 1,
             klp_objects: 2,
+            states: &NONE,
             gate: None,
             replace: true,
             pin: false,
@@ -375,7 +388,7 @@ mod tests {
             "#define KPATCH_NR_FUNCS 3\n#define KPATCH_NR_CALLBACKS 1\n\
              #define KPATCH_NR_GATE 0\n#define KPATCH_NR_OBJECTS 2\n\
              #define KPATCH_REPLACE 1\n#define KPATCH_PIN 0\n\
-             #define KPATCH_AUTHORED 0\n\
+             #define KPATCH_AUTHORED 0\n#define KPATCH_NR_STATES 0\n#define KPATCH_STATES \n\
              #define KPATCH_BUILT_FOR MODULE_INFO(kpatch_build_id_check, \"off\");\n"
         );
         assert!(!place.join("part/gate.o_shipped").exists());
@@ -412,6 +425,15 @@ mod tests {
     #[test]
     fn both_entry_points_describe_the_module_alike() {
         assert!(sources::ENTRY_IN_C.contains(&format!("MODULE_DESCRIPTION(\"{DESCRIPTION}\");")));
+    }
+
+    #[test]
+    fn states_are_initialisers() {
+        let two = BTreeMap::from([(7, 1), (u64::MAX, u32::MAX)]);
+        let text = counts(&PatchModule { states: &two, ..module(&[]) });
+        let states = "KPATCH_NR_STATES 2\n#define KPATCH_STATES { .id = 7UL, .version = 1U }, \
+                      { .id = 18446744073709551615UL, .version = 4294967295U },\n";
+        assert!(text.contains(states), "{text}");
     }
 
     #[test]

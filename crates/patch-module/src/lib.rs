@@ -24,6 +24,7 @@ mod template;
 mod testing;
 mod toolchain;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -72,6 +73,8 @@ pub struct PatchModule<'a> {
     pub callbacks: usize,
     /// Number of patched objects (vmlinux and modules).
     pub klp_objects: usize,
+    /// The states that the patch deals with, id and version. Livepatches in Rust have their own.
+    pub states: &'a BTreeMap<u64, u32>,
     /// What the module may be enabled on; on anything without it.
     pub gate: Option<&'a Gate>,
     /// Whether the patch takes the place of all earlier ones.

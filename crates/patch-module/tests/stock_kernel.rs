@@ -184,6 +184,7 @@ fn build_one(
         functions,
         callbacks: 0,
         klp_objects,
+        states: &BTreeMap::new(),
         gate: None,
         replace: true,
         pin: false,

@@ -36,6 +36,7 @@ mod tests;
 use core::ffi::c_char;
 use core::ffi::c_int;
 use core::ffi::c_void;
+use core::ffi::CStr;
 use core::ptr;
 use core::ptr::NonNull;
 
@@ -99,7 +100,7 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
     // until the patch is disabled. We are called from `module_init`, as the kernel demands.
     let error = unsafe { glue::klp_enable_patch(params.patch) };
     if error != 0 {
-        glue::log_failure(c"the kernel did not enable the patch", error);
+        glue::log_failure(refusal(params, error), error);
         return error;
     }
 
@@ -110,6 +111,15 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
         unsafe { glue::kpatch_glue_pin() };
     }
     0
+}
+
+/// What to say of a patch that the kernel did not enable.
+fn refusal(params: &Params, error: c_int) -> &'static CStr {
+    // `klp_is_patch_compatible()`: the one thing that the kernel finds wrong with a patch as we make them.
+    if error == EINVAL && params.replace {
+        return c"the kernel did not enable the patch: one that replaces others must have all their states, in no older version";
+    }
+    c"the kernel did not enable the patch"
 }
 
 /// Checks that the running kernel is the one that the patch was built for. The error, a negative errno, has
