@@ -203,6 +203,15 @@ mod tests {
         let running = image(&["image", "--running", "vmlinuz"]).running;
         assert_eq!(running, Some(PathBuf::from("/proc/kallsyms")));
         assert_eq!(image(&["image", "--running=k", "v"]).running, Some(PathBuf::from("k")));
+        let rust = ["rust", "-s", "linux", "--module", "a.ko", "--module", "b.ko", "x.rs"];
+        match command_line(&rust) {
+            Ok(CommandLine::Command(Command::Rust(arguments))) => {
+                assert_eq!(arguments.livepatch, PathBuf::from("x.rs"));
+                assert_eq!(arguments.other_modules.len(), 2);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(command_line(&["rust", "x.rs"]).is_err(), "without a kernel");
         assert!(command_line(&["image"]).is_err());
         assert!(command_line(&["image", "vmlinuz", "a.patch"]).is_err());
         // The flat form is as it was; a patch may have the name of a subcommand.

@@ -133,6 +133,12 @@ pub fn compile(
     check(&read(&authored.object)?, &read(&core)?, &authored.source)?;
     let data = read(&authored.object)?;
     let tables = intermediate::announced(&data)?;
+    if tables.objects.is_empty() {
+        let place = Place::file(authored.source.display().to_string());
+        let hint = "say what is patched by `kpatch_core::livepatch!`";
+        let message = "the livepatch patches nothing and has no callbacks";
+        return Err(Refusal::new(Code::ModuleMalformed, place, message, hint).into());
+    }
     Ok(Authored {
         outliving: tail_jumps::find(&object::File::parse(&*data)?),
         functions: tables.functions,

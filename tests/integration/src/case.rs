@@ -205,12 +205,15 @@ fn case(folder: &Path) -> Result<Case> {
 
 fn tool_case(folder: &Path) -> Result<ToolCase> {
     let mut conf = Conf::read(folder)?;
-    let patches = conf.one("build")?.unwrap_or_else(|| "fix.patch".to_owned());
+    let (maker, sources) = match conf.one("rust")? {
+        Some(rust) => (Maker::Rust, rust),
+        None => (Maker::Patch, conf.one("build")?.unwrap_or_else(|| "fix.patch".to_owned())),
+    };
     let exit = conf.one("exit")?.unwrap_or_else(|| "0".to_owned());
     let case = ToolCase {
         name: name(folder),
         title: conf.one("title")?.context("no title")?,
-        build: Build { setup: conf.one("setup")?, ..build(folder, "main", &patches) },
+        build: Build { maker, setup: conf.one("setup")?, ..build(folder, "main", &sources) },
         exit: exit.parse().with_context(|| format!("exit code `{exit}`"))?,
         code: conf.one("code")?,
         says: conf.all("says"),
