@@ -4,10 +4,11 @@
 # KPATCH_CACHE      where kernels and prepared object directories go (~/.cache/kpatch)
 # CARGO_TARGET_DIR  where cargo builds (target)
 
-.PHONY: help setup fetch-kernel kernels demo test test-all bench self-diff
+.PHONY: help setup fetch-kernel kernels demo example test test-all bench self-diff
 
 help:
 	@echo 'make demo          from a patch to a live-patched stock kernel in QEMU'
+	@echo 'make example       a livepatch written in Rust, likewise (EXAMPLE=sample, callbacks or shadow)'
 	@echo 'make test          all tests: format, lints, unit tests, tests in QEMU'
 	@echo 'make test-all      the same, on another built kernel and for the kernel of real changes, too'
 	@echo 'make bench         how long the differ, the image and a one-line patch take, by phase'
@@ -28,6 +29,10 @@ kernels: fetch-kernel
 
 demo:
 	@scripts/demo.sh
+
+EXAMPLE ?= sample
+example:
+	@scripts/example.sh $(EXAMPLE)
 
 test:
 	@scripts/test.sh

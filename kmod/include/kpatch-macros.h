@@ -51,6 +51,20 @@ struct kpatch_void_callback {
 #define KPATCH_POST_UNPATCH_CALLBACK(fn) __KPATCH_CALLBACK(post_unpatch, void, fn)
 
 /*
+ * States: what the callbacks of this patch change in the system, known by a number to all patches of the
+ * kernel. A patch that replaces others is enabled only if it has all their states, in the same version or
+ * a newer one; its callbacks see by klp_get_prev_state(id) what is there already, and take it over:
+ * callbacks of patches that are replaced do not run.
+ */
+#define KPATCH_STATE(id, version)					\
+	static const unsigned long __KPATCH_SECTION(".kpatch.states")	\
+	__UNIQUE_ID(kpatch_state_)[2] = { id, version }
+
+/* In a callback: the patch's own state of that number (struct klp_state *), where it keeps its data. */
+#define KPATCH_GET_STATE(object, id)					\
+	klp_get_state(container_of((object)->kobj.parent, struct klp_patch, kobj), id)
+
+/*
  * The function stays the kernel's own, whatever the compiler made of it this time. Only its name is
  * noted: to take its address would make the compiler change it and its callers.
  */

@@ -16,7 +16,8 @@
 
 /*
  * Generated: KPATCH_NR_FUNCS, KPATCH_NR_CALLBACKS, KPATCH_NR_GATE, KPATCH_NR_OBJECTS, KPATCH_REPLACE,
- * KPATCH_PIN, KPATCH_BUILT_FOR.
+ * KPATCH_PIN, KPATCH_AUTHORED,
+ * KPATCH_NR_STATES, KPATCH_STATES, KPATCH_BUILT_FOR.
  */
 #include "counts.h"
 #include "glue.h"
@@ -45,7 +46,7 @@ static_assert(__same_type(((struct klp_callbacks *)0)->post_patch, void (*)(stru
 static_assert(__same_type(((struct klp_callbacks *)0)->pre_unpatch, void (*)(struct klp_object *)));
 static_assert(__same_type(((struct klp_callbacks *)0)->post_unpatch, void (*)(struct klp_object *)));
 
-/* The same as Params in kmod/core/src/params.rs. */
+/* The same as Params in kmod/core/src/tables/params.rs. */
 struct kpatch_params {
 	struct module *mod;
 	const void *records;
@@ -54,6 +55,7 @@ struct kpatch_params {
 	size_t callback_count;
 	const void *gate;
 	size_t gate_count;
+	struct klp_state *states;
 	size_t object_count;
 	struct klp_patch *patch;
 	struct klp_object *objects;
@@ -69,14 +71,17 @@ struct kpatch_params {
 static_assert(offsetof(struct kpatch_params, records) == 8);
 static_assert(offsetof(struct kpatch_params, callbacks) == 24);
 static_assert(offsetof(struct kpatch_params, gate) == 40);
-static_assert(offsetof(struct kpatch_params, patch) == 64);
-static_assert(offsetof(struct kpatch_params, functions) == 96);
-static_assert(offsetof(struct kpatch_params, check_module) == 120);
-static_assert(offsetof(struct kpatch_params, replace) == 128);
-static_assert(offsetof(struct kpatch_params, pin) == 129);
-static_assert(sizeof(struct kpatch_params) == 136);
+static_assert(offsetof(struct kpatch_params, states) == 56);
+static_assert(offsetof(struct kpatch_params, patch) == 72);
+static_assert(offsetof(struct kpatch_params, functions) == 104);
+static_assert(offsetof(struct kpatch_params, check_module) == 128);
+static_assert(offsetof(struct kpatch_params, replace) == 136);
+static_assert(offsetof(struct kpatch_params, pin) == 137);
+static_assert(sizeof(struct kpatch_params) == 144);
 
 int kpatch_core_load(const struct kpatch_params *params);
+int kpatch_author_load(const struct kpatch_params *params);
+void kpatch_author_unload(void);
 int kpatch_core_check_module(const struct kpatch_params *params, const char *object,
 			     const void *memory, size_t size);
 void *kpatch_core_author_pre_patch(const struct kpatch_params *params, const char *object);
@@ -114,6 +119,12 @@ static int kpatch_check_module(struct klp_object *object);
 #define kpatch_check_module NULL
 #endif
 
+#if KPATCH_NR_STATES
+static struct klp_state kpatch_states[] = { KPATCH_STATES { } };
+#else
+#define kpatch_states NULL
+#endif
+
 /* One element more for the end of each list. Zeroed, and the kernel's until the module is gone. */
 static struct klp_func kpatch_functions[KPATCH_NR_FUNCS + KPATCH_NR_OBJECTS];
 static struct klp_object kpatch_objects[KPATCH_NR_OBJECTS + 1];
@@ -127,6 +138,7 @@ static const struct kpatch_params kpatch_params = {
 	.callback_count = KPATCH_NR_CALLBACKS,
 	.gate = kpatch_gate,
 	.gate_count = KPATCH_NR_GATE,
+	.states = kpatch_states,
 	.object_count = KPATCH_NR_OBJECTS,
 	.patch = &kpatch_patch,
 	.objects = kpatch_objects,
@@ -192,7 +204,18 @@ static int kpatch_check_module(struct klp_object *object)
 
 int kpatch_glue_load(void)
 {
+#if KPATCH_AUTHORED
+	return kpatch_author_load(&kpatch_params);
+#else
 	return kpatch_core_load(&kpatch_params);
+#endif
+}
+
+void kpatch_glue_unload(void)
+{
+#if KPATCH_AUTHORED
+	kpatch_author_unload();
+#endif
 }
 
 MODULE_INFO(livepatch, "Y");

@@ -9,4 +9,7 @@
  */
 int kpatch_glue_load(void);
 
+/* To be called once, while the module is unloaded. The kernel has let go of the patch before. */
+void kpatch_glue_unload(void);
+
 #endif

@@ -9,6 +9,7 @@
 //! | `.kpatch.callbacks.<kind>` | 16 bytes: function, object name (NULL) |
 //! | `.kpatch.ignore.functions` | pointer to a function, or to its name |
 //! | `.kpatch.force` | pointer to a function |
+//! | `.kpatch.states` | 16 bytes: id, version |
 //! | `.kpatch.ignore.sections` | pointer to the section's name |
 //! | `.discard.klp_callback_ptrs` | pointer to a function, in a variable `__klp_<kind>_callback_<object>` |
 //!
@@ -51,6 +52,10 @@ const IGNORED_FUNCTIONS: &str = ".kpatch.ignore.functions";
 const IGNORED_SECTIONS: &str = ".kpatch.ignore.sections";
 /// Functions that kpatch's own kernel module would redirect without its stack check.
 const FORCED: &str = ".kpatch.force";
+/// States that the patch deals with.
+const STATES: &str = ".kpatch.states";
+/// Size of an entry there.
+const STATE_SIZE: usize = 16;
 /// Size of a pointer.
 const POINTER_SIZE: u64 = 8;
 
@@ -65,11 +70,22 @@ pub struct Callback {
     registered_by: Option<SymbolId>,
 }
 
+/// A state that the patch deals with (`struct klp_state` of `include/linux/livepatch.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeclaredState {
+    /// Known to all patches of a kernel; not 0.
+    pub id: u64,
+    /// Newer ones can deal with what older ones left.
+    pub version: u32,
+}
+
 /// All wishes of one object.
 #[derive(Debug, Default)]
 pub struct Authors {
     /// Callbacks by kind, at most one of each.
     pub callbacks: Vec<Callback>,
+    /// States, by id, each once.
+    pub states: Vec<DeclaredState>,
     /// Sections whose differences do not count.
     pub ignored_sections: BTreeSet<String>,
     /// Names in the source of functions whose differences do not count.
@@ -95,6 +111,7 @@ pub fn read(name: &str, original: &Side<'_>, patched: &Side<'_>) -> Result<Autho
             IGNORED_FUNCTIONS => authors.ignored_names.extend(reader.function_names(id)),
             IGNORED_SECTIONS => authors.ignored_sections.extend(reader.section_names(id)),
             FORCED => authors.forced.extend(reader.functions(id)),
+            STATES => authors.states.extend(reader.states(id)),
             other => {
                 if let Some(kind) = other.strip_prefix(CALLBACKS) {
                     callbacks.extend(reader.callbacks(id, kind));
@@ -106,6 +123,8 @@ pub fn read(name: &str, original: &Side<'_>, patched: &Side<'_>) -> Result<Autho
         let is_ignored = |name: &str| authors.ignored_names.contains(name);
         authors.ignored_functions = functions_of(patched, is_ignored);
     }
+    authors.states.sort_unstable();
+    authors.states.dedup();
     callbacks.sort_by_key(|callback| (callback.kind, callback.function));
     authors.callbacks = reader.one_of_each_kind(callbacks);
     Refusals::none_or(reader.refusals, authors)
@@ -225,7 +244,8 @@ fn variables<'a>(side: &Side<'a>) -> BTreeSet<(&'a str, &'a str)> {
     let object = side.object;
     let is_ours = |name: &str| {
         name.starts_with(CALLBACKS)
-            || [KERNEL_CALLBACKS, IGNORED_FUNCTIONS, IGNORED_SECTIONS, FORCED].contains(&name)
+            || [KERNEL_CALLBACKS, IGNORED_FUNCTIONS, IGNORED_SECTIONS, FORCED, STATES]
+                .contains(&name)
     };
     if !object.sections.iter().any(|section| is_ours(&section.name)) {
         return BTreeSet::new();
@@ -282,6 +302,34 @@ impl Reader<'_> {
             }
         }
         callbacks
+    }
+
+    fn states(&mut self, id: SectionId) -> Vec<DeclaredState> {
+        let section = &self.patched.object[id];
+        let records = section.data.chunks_exact(STATE_SIZE);
+        if !records.remainder().is_empty() || !section.relocations.is_empty() {
+            let message = format!("`{STATES}` does not hold what the macros leave there");
+            self.refuse(STATES, message);
+            return Vec::new();
+        }
+        let mut states = Vec::new();
+        for (record, at) in records.zip((0..).step_by(STATE_SIZE)) {
+            let variable = self.symbol_at(id, at);
+            let variable = variable.map_or("", |id| self.patched.object[id].name.as_str());
+            if self.old.contains(&(STATES, variable)) {
+                continue;
+            }
+            let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+            let (state, version) = record.split_at(STATE_SIZE / 2);
+            match (number(state), u32::try_from(number(version))) {
+                (id, Ok(version)) if id != 0 => states.push(DeclaredState { id, version }),
+                _ => {
+                    let message = "KPATCH_STATE(): an id is not 0, a version has 32 bits";
+                    self.refuse(STATES, message.to_owned());
+                }
+            }
+        }
+        states
     }
 
     fn functions(&mut self, id: SectionId) -> Vec<AtomId> {
@@ -420,6 +468,16 @@ impl Reader<'_> {
              section of the same file",
         ));
     }
+}
+
+/// The refusal of a state that a patch declares in two versions.
+pub fn several_versions(id: u64, object: &str) -> Refusal {
+    Refusal::new(
+        Code::AuthorMacro,
+        Place::object(object),
+        format!("KPATCH_STATE(): the patch deals with state {id} in two versions"),
+        "a patch is of one version for each of its states: declare it once",
+    )
 }
 
 /// The refusal of two callbacks of one kind for one object of the kernel.

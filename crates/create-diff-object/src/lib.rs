@@ -203,6 +203,31 @@ impl Difference<'_> {
         self.authors.callbacks.len()
     }
 
+    /// States that the patch's author declares, by id.
+    pub fn states(&self) -> &[authors::DeclaredState] {
+        &self.authors.states
+    }
+
+    /// Variables that the kernel does not have and that the patch can write to, by name: what the source
+    /// calls so, not what macros of the kernel make.
+    pub fn new_variables(&self) -> Vec<&str> {
+        let is_new = |id: &normalize::atoms::AtomId| {
+            let atom = &self.patched.atoms[*id];
+            let section = &self.patched.object[atom.section];
+            atom.kind == normalize::atoms::AtomKind::Data
+                && section.has(kpatch_elf::section_flags::WRITE)
+                && !section.name.starts_with(".data.once")
+                && !section.name.starts_with(".data.rel.ro")
+                && self.correlation.original_of(*id).is_none()
+        };
+        let names = self.selection.included.iter().filter(|id| is_new(id));
+        let names = names.map(|id| self.patched.name(*id).split('.').next().unwrap_or_default());
+        let mut names: Vec<&str> = names.filter(|name| !name.starts_with("__")).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// What the user should know of the patch before it is written, by place.
     pub fn notices(&self) -> Vec<Notice> {
         let Difference { name, patched, correlation, authors, selection, .. } = self;

@@ -10,6 +10,7 @@ use clap::Parser;
 use clap::Subcommand;
 use patch_module::Template;
 
+use crate::authored::RustArguments;
 use crate::image_report::ImageArguments;
 use crate::match_report::MatchArguments;
 use crate::settings::Settings;
@@ -30,6 +31,8 @@ pub enum Command {
     Image(ImageArguments),
     /// Say whether source files compile to what a kernel runs
     Match(Box<MatchArguments>),
+    /// Build a livepatch module from a livepatch that is written in Rust
+    Rust(Box<RustArguments>),
 }
 
 impl CommandLine {
@@ -160,7 +163,7 @@ impl Cli {
 /// size, with the final NUL.
 const LONGEST_NAME: usize = 64 - 8 - 1;
 
-fn module_name(name: &str) -> Result<String, String> {
+pub(crate) fn module_name(name: &str) -> Result<String, String> {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if name.is_empty() || !plain || name.starts_with('-') {
         return Err(format!("`{name}` is no module name: letters, digits, `-`, `_`"));
@@ -200,6 +203,15 @@ mod tests {
         let running = image(&["image", "--running", "vmlinuz"]).running;
         assert_eq!(running, Some(PathBuf::from("/proc/kallsyms")));
         assert_eq!(image(&["image", "--running=k", "v"]).running, Some(PathBuf::from("k")));
+        let rust = ["rust", "-s", "linux", "--module", "a.ko", "--module", "b.ko", "x.rs"];
+        match command_line(&rust) {
+            Ok(CommandLine::Command(Command::Rust(arguments))) => {
+                assert_eq!(arguments.livepatch, PathBuf::from("x.rs"));
+                assert_eq!(arguments.other_modules.len(), 2);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(command_line(&["rust", "x.rs"]).is_err(), "without a kernel");
         assert!(command_line(&["image"]).is_err());
         assert!(command_line(&["image", "vmlinuz", "a.patch"]).is_err());
         // The flat form is as it was; a patch may have the name of a subcommand.

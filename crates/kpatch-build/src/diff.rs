@@ -147,6 +147,8 @@ pub fn diff(
             new: owned(difference.new_functions()),
             outliving: difference.outliving(&|name| elsewhere.has(pair, name)),
             callbacks: difference.callback_count(),
+            states: difference.states().to_vec(),
+            new_variables: owned(difference.new_variables()),
             notices: difference
                 .notices()
                 .into_iter()

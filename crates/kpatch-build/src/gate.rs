@@ -75,16 +75,20 @@ fn notes(
     }))
 }
 
-/// The gate of a patch for the kernel `identity` that consists of `objects`.
-///
-/// # Errors
-/// [`Code::NoBuildId`] for each module that has none.
-pub fn gate(identity: &Identity, objects: &[DiffObject]) -> Result<Gate, Refusals> {
-    let modules: BTreeMap<&str, Option<&[u8]>> = objects
+/// The modules that `objects` are about, with their build-ids, for [`gate`].
+pub fn modules(objects: &[DiffObject]) -> BTreeMap<&str, Option<&[u8]>> {
+    objects
         .iter()
         .filter(|object| object.patches != VMLINUX)
         .map(|object| (object.patches.as_str(), object.build_id.as_deref()))
-        .collect();
+        .collect()
+}
+
+/// The gate of a patch for the kernel `identity` and for `modules`, by name, with their build-ids.
+///
+/// # Errors
+/// [`Code::NoBuildId`] for each module that has none.
+pub fn gate(identity: &Identity, modules: BTreeMap<&str, Option<&[u8]>>) -> Result<Gate, Refusals> {
     let mut refusals = Vec::new();
     let mut known = Vec::new();
     for (name, build_id) in modules {
@@ -140,6 +144,8 @@ mod tests {
             new: Vec::new(),
             outliving: Vec::new(),
             callbacks: 0,
+            states: Vec::new(),
+            new_variables: Vec::new(),
             notices: Vec::new(),
         }
     }
@@ -169,10 +175,10 @@ mod tests {
             object("ext4", Some(&[2; 20])),
             object("dm", Some(&[3])),
         ];
-        let gate = gate(&identity(), &objects).unwrap();
+        let gate = gate(&identity(), modules(&objects)).unwrap();
         assert_eq!(gate.kernel, [1; 20]);
         assert_eq!(gate.modules, [("dm".into(), vec![3]), ("ext4".into(), vec![2; 20])]);
-        let of_kernel = super::gate(&identity(), &[object(VMLINUX, None)]).unwrap();
+        let of_kernel = super::gate(&identity(), modules(&[object(VMLINUX, None)])).unwrap();
         assert_eq!(of_kernel.modules, []);
     }
 
@@ -180,7 +186,7 @@ mod tests {
     fn what_cannot_be_known_is_refused() {
         let objects =
             [object("ext4", None), object("dm", Some(&[4; 33])), object("loop", Some(&[2; 20]))];
-        let Refusals(all) = gate(&identity(), &objects).unwrap_err();
+        let Refusals(all) = gate(&identity(), modules(&objects)).unwrap_err();
         let all: Vec<_> = all.iter().map(|refusal| (refusal.code, refusal.to_string())).collect();
         assert_eq!(all.len(), 2);
         assert!(all.iter().all(|(code, text)| {

@@ -3,6 +3,7 @@
 pub mod agree;
 pub mod apply;
 pub mod author_headers;
+pub mod authored;
 pub mod cache;
 pub mod candidates;
 pub mod cli;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use create_diff_object::explain::report::Outcome;
 use create_diff_object::explain::report::Report;
+use kpatch_build::authored;
 use kpatch_build::cli::Cli;
 use kpatch_build::cli::Command;
 use kpatch_build::cli::CommandLine;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
 fn other(command: &Command) -> ExitCode {
     let result = match command {
         Command::Image(arguments) => image_report::run(arguments, std::io::stdout().lock()),
+        Command::Rust(arguments) => authored::run(arguments, std::io::stdout().lock()),
         Command::Match(arguments) => match_report::run(arguments, std::io::stdout().lock()),
     };
     if let Err(error) = &result {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
+use create_diff_object::authors::DeclaredState;
 use create_diff_object::notices::Notice;
 use create_diff_object::outlive::Outliving;
 use kpatch_elf::ObjectFile;
@@ -34,6 +35,10 @@ pub struct DiffObject {
     pub outliving: Vec<Outliving>,
     /// Number of callbacks.
     pub callbacks: usize,
+    /// States that the patch deals with.
+    pub states: Vec<DeclaredState>,
+    /// Variables that the kernel does not have and that the patch can write to.
+    pub new_variables: Vec<String>,
     /// What the user should know of it.
     pub notices: Vec<Notice>,
 }

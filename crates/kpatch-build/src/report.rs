@@ -50,6 +50,19 @@ pub fn cannot_come_again(objects: &[DiffObject], target: &Target) -> Option<Stri
     })
 }
 
+/// What the author of a patch that replaces others is to know of its new variables, if it has any.
+pub fn start_anew(objects: &[DiffObject]) -> Option<String> {
+    let names = objects.iter().flat_map(|object| &object.new_variables);
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "new variables start anew with each patch that replaces this one, also with the next version of \
+             itself: {}; what must last belongs to shadow variables (klp_shadow_alloc) or states (KPATCH_STATE)",
+            names.join(", ")
+        )
+    })
+}
+
 /// Explanations, as lines.
 pub fn explanations(objects: &[ObjectReport]) {
     objects.iter().for_each(|object| print!("{}", object.text()));

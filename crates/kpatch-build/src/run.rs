@@ -102,13 +102,17 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
     if let Some(text) = report::cannot_come_again(&objects, &target) {
         progress.warning(&text);
     }
+    if let Some(text) = report::start_anew(&objects).filter(|_| !cli.no_replace) {
+        progress.warning(&text);
+    }
     let wish = Wish { name: &name, replace: !cli.no_replace, template: cli.template, only_on };
     let prepared = &front.prepared;
     let intermediate = progress.step("link the module", || {
         link::link(&objects, wish, &target, prepared, (&work.path, cache.root()), jobs, &log)
     })?;
     let module = progress.step("convert and verify", || {
-        link::convert(&intermediate, &objects, &target, &cli.output, &name)
+        let modules = link::modules(&objects, &target)?;
+        link::convert(&intermediate, &modules, &target, &cli.output, &name)
     })?;
     progress.detail(&format!("compilers: {}", seconds(front.compiler_time)));
     progress.detail(&format!("total: {}", seconds(progress.elapsed())));

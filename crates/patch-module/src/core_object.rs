@@ -50,45 +50,74 @@ const LOADABLE: &[u32] = &[
     elf::R_X86_64_PC64.0,
 ];
 
-/// The edition that the core is written in.
-const EDITION: &str = "2021";
+/// The edition that the core is written in, and what kbuild compiles modules as.
+pub(crate) const EDITION: &str = "2021";
+
+/// Name of the core's crate.
+pub(crate) const CRATE: &str = "kpatch_core";
+
+/// The compiled core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CoreObject {
+    /// What is linked.
+    pub(crate) object: PathBuf,
+    /// What other crates are compiled with that use it.
+    pub(crate) metadata: PathBuf,
+}
 
 /// The compiled core: from the cache, beside the library that it was compiled with, or compiled now in
 /// `directory`, which must exist. It depends on nothing else: no kernel header, no patch.
 ///
 /// # Errors
 /// When rustc fails, or the object does not pass the gate (a [`Refusal`]).
-pub(crate) fn prepare(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<PathBuf> {
+pub(crate) fn prepare(
+    library: &CoreLibrary,
+    directory: &Path,
+    log: &ToolLog,
+) -> Result<CoreObject> {
     let mut parts = vec![EDITION];
     parts.extend(sources::CORE.iter().flat_map(|(name, text)| [*name, *text]));
-    let name = format!("kpatch_core-{}.o", core_library::digest(&parts));
-    let kept = library.directory().join(name);
-    if !kept.is_file() {
+    let digest = core_library::digest(&parts);
+    let kept = |name: String| library.directory().join(name);
+    let kept = CoreObject {
+        object: kept(format!("{CRATE}-{digest}.o")),
+        metadata: kept(format!("lib{CRATE}-{digest}.rmeta")),
+    };
+    if !kept.object.is_file() || !kept.metadata.is_file() {
         let compiled = compile(library, directory, log)?;
-        let mut whole = tempfile::NamedTempFile::new_in(library.directory())?;
-        std::io::copy(&mut fs::File::open(compiled)?, &mut whole)?;
-        whole.persist(&kept).with_context(|| format!("cannot keep `{}`", kept.display()))?;
+        keep(&compiled.metadata, &kept.metadata)?;
+        keep(&compiled.object, &kept.object)?;
     }
     // A cache may rot: what is linked has passed the gate now, not once.
-    let data = fs::read(&kept).with_context(|| format!("cannot read `{}`", kept.display()))?;
+    let data = fs::read(&kept.object)
+        .with_context(|| format!("cannot read `{}`", kept.object.display()))?;
     check(&data)?;
     Ok(kept)
 }
 
-fn compile(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<PathBuf> {
-    for (name, text) in sources::CORE {
-        let file = directory.join(name);
-        fs::write(&file, text).with_context(|| format!("cannot write `{}`", file.display()))?;
-    }
-    let core = directory.join("kpatch_core.o");
+/// Copies a file to its place, where it appears whole.
+fn keep(file: &Path, place: &Path) -> Result<()> {
+    let directory = place.parent().context("a place in no directory")?;
+    let mut whole = tempfile::NamedTempFile::new_in(directory)?;
+    std::io::copy(&mut fs::File::open(file)?, &mut whole)?;
+    whole.persist(place).with_context(|| format!("cannot keep `{}`", place.display()))?;
+    Ok(())
+}
+
+fn compile(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<CoreObject> {
+    sources::write_core(directory, "lib.rs")?;
+    let object = directory.join(format!("{CRATE}.o"));
+    let metadata = directory.join(format!("lib{CRATE}.rmeta"));
     let mut rustc = library.rustc(directory);
     rustc
-        .args(["--crate-name=kpatch_core", "--crate-type=lib"])
+        .arg(format!("--crate-name={CRATE}"))
+        .arg("--crate-type=lib")
         .arg(format!("--edition={EDITION}"))
-        .arg(core_library::emit("obj", &core))
+        .arg(core_library::emit("obj", &object))
+        .arg(core_library::emit("metadata", &metadata))
         .arg(directory.join("lib.rs"));
     log.run(&mut rustc)?;
-    Ok(core)
+    Ok(CoreObject { object, metadata })
 }
 
 /// The gate.
@@ -96,24 +125,37 @@ fn compile(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<Pat
 /// # Errors
 /// A [`Refusal`] when it does not hold; another error when `data` is no object file.
 pub(crate) fn check(data: &[u8]) -> Result<()> {
-    let place = || Place::object("kmod/core");
+    let place = Place::object("kmod/core");
     let file = object::File::parse(data).context("rustc's output is not an object file")?;
-    let missing: BTreeSet<&str> = file
-        .symbols()
-        .filter(|symbol| symbol.is_undefined())
-        .filter_map(|symbol| symbol.name().ok())
-        .filter(|name| !name.is_empty() && !OFFERED.contains(name))
-        .collect();
+    let missing = needed(&file).filter(|name| !OFFERED.contains(name)).collect::<BTreeSet<_>>();
     if !missing.is_empty() {
-        let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
         return Err(Refusal::new(
             Code::CoreNotSelfContained,
-            place(),
-            format!("the compiled core needs {}", names.join(", ")),
+            place,
+            format!("the compiled core needs {}", listed(&missing)),
             "try another rustc (KPATCH_RUSTC); this one leaves calls in the core that others do not",
         )
         .into());
     }
+    Ok(relocations(&file, place)?)
+}
+
+/// The names that an object leaves undefined.
+pub(crate) fn needed<'a>(file: &'a object::File<'_>) -> impl Iterator<Item = &'a str> {
+    let undefined = file.symbols().filter(|symbol| symbol.is_undefined());
+    undefined.filter_map(|symbol| symbol.name().ok()).filter(|name| !name.is_empty())
+}
+
+/// Names for a message.
+pub(crate) fn listed(names: &BTreeSet<&str>) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Checks that the module loader knows all relocations.
+///
+/// # Errors
+/// The first that it does not.
+pub(crate) fn relocations(file: &object::File<'_>, place: Place) -> Result<(), Refusal> {
     for section in file.sections() {
         for (offset, relocation) in section.relocations() {
             let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
@@ -121,11 +163,10 @@ pub(crate) fn check(data: &[u8]) -> Result<()> {
                 let section = section.name().unwrap_or("?");
                 return Err(Refusal::new(
                     Code::UnsupportedRelocation,
-                    place(),
+                    place,
                     format!("relocation of type {} at {offset:#x} of `{section}`", r_type.0),
                     "try another rustc (KPATCH_RUSTC)",
-                )
-                .into());
+                ));
             }
         }
     }
@@ -203,8 +244,11 @@ mod tests {
         let first = prepare(&library, dir.path(), &log).unwrap();
         assert_eq!(prepare(&library, dir.path(), &log).unwrap(), first);
         assert_eq!(runs(), 1);
-        assert_eq!(fs::read(&first).unwrap(), fs::read(path("object")).unwrap());
-        fs::write(&first, needing(&["panic"], elf::R_X86_64_PLT32.0)).unwrap();
+        fs::remove_file(&first.metadata).unwrap();
+        assert_eq!(prepare(&library, dir.path(), &log).unwrap(), first);
+        assert_eq!(runs(), 2, "others cannot be compiled without metadata");
+        assert_eq!(fs::read(&first.object).unwrap(), fs::read(path("object")).unwrap());
+        fs::write(&first.object, needing(&["panic"], elf::R_X86_64_PLT32.0)).unwrap();
         assert!(prepare(&library, dir.path(), &log).is_err(), "a spoilt cache is not noticed");
     }
 

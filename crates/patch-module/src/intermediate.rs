@@ -37,10 +37,10 @@ struct Table {
     start: &'static str,
 }
 
-/// `kmod/core/src/table.rs`.
+/// `kmod/core/src/tables/functions.rs`.
 const OF_FUNCTIONS: Table =
     Table { section: FUNCTIONS, record: FUNCTION_RECORD, object_name: 16, start: "kpatch_records" };
-/// `kmod/core/src/callbacks.rs`.
+/// `kmod/core/src/tables/callbacks.rs`.
 const OF_CALLBACKS: Table = Table {
     section: CALLBACKS,
     record: CALLBACK_RECORD,
@@ -62,6 +62,44 @@ pub(crate) fn check(data: &[u8], module: &PatchModule<'_>) -> Result<()> {
         let place = Place::object(format!("{}.ko", module.name));
         Refusal::new(Code::ModuleMalformed, place, message, hint).into()
     })
+}
+
+/// What an object that was not linked yet announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Announced {
+    pub(crate) functions: usize,
+    pub(crate) callbacks: usize,
+    /// Of what they are.
+    pub(crate) objects: BTreeSet<String>,
+}
+
+/// Reads the tables of functions and callbacks in an object, whose file is `data`.
+///
+/// # Errors
+/// A [`Refusal`] when they are not as the core will read them.
+pub(crate) fn announced(data: &[u8]) -> Result<Announced> {
+    let file = File::parse(data).context("rustc's output is not an ELF file")?;
+    let mut objects = BTreeSet::new();
+    let mut count = |table: &Table| -> Result<usize, String> {
+        let section = file.sections().find(|section| section.name() == Ok(table.section));
+        let Some(section) = section.filter(|section| section.size() > 0) else { return Ok(0) };
+        let count = section.size() as usize / table.record;
+        let names = names_in(&file, &section, table)?;
+        if names.len() != count {
+            return Err(format!("{} of {count} records name a patched object", names.len()));
+        }
+        for name in names {
+            let name = String::from_utf8(name).map_err(|_| "a name that is no text".to_owned())?;
+            objects.insert(name);
+        }
+        Ok(count)
+    };
+    let counted = count(&OF_FUNCTIONS).and_then(|functions| Ok((functions, count(&OF_CALLBACKS)?)));
+    let (functions, callbacks) = counted.map_err(|message| {
+        let hint = "a livepatch in Rust says what it patches by `kpatch_core::livepatch!`";
+        Refusal::new(Code::ModuleMalformed, Place::default(), message, hint)
+    })?;
+    Ok(Announced { functions, callbacks, objects })
 }
 
 fn check_tables(file: &File<'_>, module: &PatchModule<'_>) -> Result<(), String> {
@@ -164,6 +202,8 @@ mod tests {
     use object::elf;
     use object::write;
 
+    static NO_STATES: std::collections::BTreeMap<u64, u32> = std::collections::BTreeMap::new();
+
     /// What the tests vary in a module.
     #[derive(Clone)]
     struct Module<'a> {
@@ -223,10 +263,11 @@ mod tests {
     fn announce(functions: usize, callbacks: usize, klp_objects: usize) -> PatchModule<'static> {
         PatchModule {
             name: "kpatch-x",
-            diff_objects: &[],
+            code: crate::Code::Diff(&[]),
             functions,
             callbacks,
             klp_objects,
+            states: &NO_STATES,
             gate: None,
             replace: true,
             pin: false,

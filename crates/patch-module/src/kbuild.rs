@@ -3,6 +3,7 @@
 //!
 //! kbuild writes into this directory only; neither the source tree nor the object directory changes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -17,9 +18,12 @@ use kpatch_refusal::Place;
 use kpatch_refusal::Refusal;
 use tool_run::ToolLog;
 
+use crate::Code as PatchCode;
 use crate::Gate;
 use crate::PatchModule;
 use crate::Target;
+use crate::authored::Authored;
+use crate::core_object;
 use crate::sources;
 
 /// What kbuild needs of the environment. All else could change flags (`KCFLAGS`, `MAKEFLAGS`,
@@ -36,7 +40,16 @@ const MAKEFILE: &str = "patch.mk";
 const CORE_DIRECTORY: &str = "core";
 
 /// Name of the core's object and crate.
-const CORE: &str = "kpatch_core";
+const CORE: &str = core_object::CRATE;
+
+/// Where a livepatch in Rust is that kbuild compiles, away from the parts for the same reason.
+const AUTHOR_DIRECTORY: &str = "author";
+
+/// Name of the part with the glue of such livepatches.
+const AUTHOR: &str = "author";
+
+/// Name of their code's part, if it is compiled already.
+const AUTHORED: &str = "authored";
 
 /// The root of that crate.
 const CORE_SOURCE: &str = "kpatch_core.rs";
@@ -67,11 +80,31 @@ pub(crate) fn lay_out(
     for dir in [&part, &core_dir] {
         fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
     }
-    let objects: Vec<String> =
-        (0..module.diff_objects.len()).map(|index| format!("diff_{index}")).collect();
-    let gate = module.gate.map(|_| GATE.to_owned());
-    let parts: Vec<String> = gate.into_iter().chain(objects.clone()).collect();
-    write(&directory.join(MAKEFILE), makefile(module.name, &parts))?;
+    let mut parts = vec![format!("part/{ENTRY}.o"), format!("{CORE_DIRECTORY}/{CORE}.o")];
+    parts.extend(module.gate.map(|_| format!("part/{GATE}.o")));
+    let mut rules = String::new();
+    match module.code {
+        PatchCode::Diff(objects) => {
+            for (index, object) in objects.iter().enumerate() {
+                let name = format!("diff_{index}");
+                ship(object, &part, &name)?;
+                parts.push(format!("part/{name}.o"));
+            }
+        }
+        PatchCode::Author(authored) => {
+            let (name, text) = sources::AUTHOR;
+            write(&part.join(name), text)?;
+            parts.push(format!("part/{AUTHOR}.o"));
+            if core.is_some() {
+                ship(&authored.object, &part, AUTHORED)?;
+                parts.push(format!("part/{AUTHORED}.o"));
+            } else {
+                parts.push(lay_out_author(directory, authored)?);
+                rules = author_rules(&authored.crate_name);
+            }
+        }
+    }
+    write(&directory.join(MAKEFILE), makefile(module.name, &parts) + &rules)?;
     write(&directory.join("Kbuild"), sources::KBUILD)?;
     for (name, text) in sources::GLUE {
         write(&part.join(name), text)?;
@@ -86,20 +119,46 @@ pub(crate) fn lay_out(
             write(&part.join("entry.rs"), sources::ENTRY_IN_RUST)?;
             write(&part.join("module.rs"), module_macro(module.name))?;
             // The root of a crate is called as its object; its modules are beside it.
-            for (name, text) in sources::CORE {
-                let name = if *name == "lib.rs" { CORE_SOURCE } else { name };
-                write(&core_dir.join(name), text)?;
-            }
+            sources::write_core(&core_dir, CORE_SOURCE)?;
         }
     }
     if let Some(gate) = module.gate {
         write(&part.join(shipped(GATE)), gate.object()?)?;
         write(&part.join(sources_known(GATE)), "")?;
     }
-    for (object, name) in module.diff_objects.iter().zip(&objects) {
-        ship(object, &part, name)?;
-    }
     Ok(())
+}
+
+/// Hands the source of a livepatch in Rust to kbuild, and returns the object that comes of it.
+fn lay_out_author(directory: &Path, authored: &Authored) -> Result<String> {
+    let place = directory.join(AUTHOR_DIRECTORY);
+    fs::create_dir_all(&place).with_context(|| format!("cannot create `{}`", place.display()))?;
+    let file = place.join(format!("{}.rs", authored.crate_name));
+    fs::copy(&authored.source, file)
+        .with_context(|| format!("cannot copy `{}`", authored.source.display()))?;
+    Ok(author_object_of(&authored.crate_name))
+}
+
+/// Where kbuild leaves what it compiles of it, relative to the directory.
+fn author_object_of(crate_name: &str) -> String {
+    format!("{AUTHOR_DIRECTORY}/{crate_name}.o")
+}
+
+/// See [`author_object_of`].
+pub(crate) fn author_object(directory: &Path, crate_name: &str) -> PathBuf {
+    directory.join(author_object_of(crate_name))
+}
+
+/// How kbuild is to compile a crate that uses the core.
+fn author_rules(crate_name: &str) -> String {
+    let object = author_object_of(crate_name);
+    let core = format!("{CORE_DIRECTORY}/{CORE}.o");
+    let metadata = format!("$(obj)/{CORE_DIRECTORY}/lib{CORE}.rmeta");
+    format!(
+        "RUSTFLAGS_{core} := --emit=metadata={metadata}\n\
+         RUSTFLAGS_{object} := --extern {CORE}={metadata}\n\
+         $(obj)/{object}: $(obj)/{core}\n"
+    )
 }
 
 /// Where kbuild leaves the core that it compiles.
@@ -132,6 +191,24 @@ pub(crate) fn make(
     jobs: usize,
     log: &ToolLog,
 ) -> Result<PathBuf> {
+    make_target(directory, target, "modules", rustc, jobs, log)?;
+    let file = directory.join(format!("{name}.ko"));
+    ensure!(file.is_file(), "kbuild made no `{}`", file.display());
+    Ok(file)
+}
+
+/// Runs kbuild for one of its targets; see [`make`].
+///
+/// # Errors
+/// When make fails.
+pub(crate) fn make_target(
+    directory: &Path,
+    target: &Target<'_>,
+    what: &str,
+    rustc: Option<&Path>,
+    jobs: usize,
+    log: &ToolLog,
+) -> Result<()> {
     let mut make = Command::new("make");
     make.env_clear().env("LC_ALL", "C");
     make.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
@@ -145,12 +222,9 @@ pub(crate) fn make(
         make.arg(assign("RUSTC", rustc)).arg("KRUSTFLAGS=-Cdebuginfo=0");
     }
     make.args(variables(target));
-    make.arg("modules");
+    make.arg(what);
     let output = log.run(&mut make).context("kbuild could not make the patch module")?;
-    objtool_warnings(&output.stderr)?;
-    let file = directory.join(format!("{name}.ko"));
-    ensure!(file.is_file(), "kbuild made no `{}`", file.display());
-    Ok(file)
+    Ok(objtool_warnings(&output.stderr)?)
 }
 
 /// objtool only warns, also where it gave up and left the module without unwind data.
@@ -184,9 +258,7 @@ fn variables(target: &Target<'_>) -> Vec<&'static str> {
 }
 
 fn makefile(name: &str, parts: &[String]) -> String {
-    let mut all = vec![format!("part/{ENTRY}.o"), format!("{CORE_DIRECTORY}/{CORE}.o")];
-    all.extend(parts.iter().map(|part| format!("part/{part}.o")));
-    format!("KPATCH_NAME := {name}\nKPATCH_PARTS := {}\n", all.join(" "))
+    format!("KPATCH_NAME := {name}\nKPATCH_PARTS := {}\n", parts.join(" "))
 }
 
 fn counts(module: &PatchModule<'_>) -> String {
@@ -194,15 +266,25 @@ fn counts(module: &PatchModule<'_>) -> String {
         "#define KPATCH_NR_FUNCS {}\n#define KPATCH_NR_CALLBACKS {}\n\
          #define KPATCH_NR_GATE {}\n#define KPATCH_NR_OBJECTS {}\n\
          #define KPATCH_REPLACE {}\n#define KPATCH_PIN {}\n\
-         #define KPATCH_BUILT_FOR {}\n",
+         #define KPATCH_AUTHORED {}\n#define KPATCH_NR_STATES {}\n\
+         #define KPATCH_STATES {}\n#define KPATCH_BUILT_FOR {}\n",
         module.functions,
         module.callbacks,
         module.gate.map_or(0, Gate::count),
         module.klp_objects,
         u8::from(module.replace),
         u8::from(module.pin),
+        u8::from(matches!(module.code, PatchCode::Author(_))),
+        module.states.len(),
+        states(module.states),
         modinfo(module.gate),
     )
+}
+
+/// Initialisers of `struct klp_state`.
+fn states(states: &BTreeMap<u64, u32>) -> String {
+    let one = |(id, version)| format!("{{ .id = {id}UL, .version = {version}U }}, ");
+    states.iter().map(one).collect::<String>().trim_end().to_owned()
 }
 
 /// What modinfo is to say of the gate. Names of modules and digits need no quoting in C.
@@ -267,13 +349,16 @@ mod tests {
     use crate::KernelOptions;
     use crate::Template;
 
+    static NONE: BTreeMap<u64, u32> = BTreeMap::new();
+
     fn module(diff_objects: &[PathBuf]) -> PatchModule<'_> {
         PatchModule {
             name: "kpatch-x",
-            diff_objects,
+            code: PatchCode::Diff(diff_objects),
             functions: 3,
             callbacks: 1,
             klp_objects: 2,
+            states: &NONE,
             gate: None,
             replace: true,
             pin: false,
@@ -303,6 +388,7 @@ mod tests {
             "#define KPATCH_NR_FUNCS 3\n#define KPATCH_NR_CALLBACKS 1\n\
              #define KPATCH_NR_GATE 0\n#define KPATCH_NR_OBJECTS 2\n\
              #define KPATCH_REPLACE 1\n#define KPATCH_PIN 0\n\
+             #define KPATCH_AUTHORED 0\n#define KPATCH_NR_STATES 0\n#define KPATCH_STATES \n\
              #define KPATCH_BUILT_FOR MODULE_INFO(kpatch_build_id_check, \"off\");\n"
         );
         assert!(!place.join("part/gate.o_shipped").exists());
@@ -339,6 +425,15 @@ mod tests {
     #[test]
     fn both_entry_points_describe_the_module_alike() {
         assert!(sources::ENTRY_IN_C.contains(&format!("MODULE_DESCRIPTION(\"{DESCRIPTION}\");")));
+    }
+
+    #[test]
+    fn states_are_initialisers() {
+        let two = BTreeMap::from([(7, 1), (u64::MAX, u32::MAX)]);
+        let text = counts(&PatchModule { states: &two, ..module(&[]) });
+        let states = "KPATCH_NR_STATES 2\n#define KPATCH_STATES { .id = 7UL, .version = 1U }, \
+                      { .id = 18446744073709551615UL, .version = 4294967295U },\n";
+        assert!(text.contains(states), "{text}");
     }
 
     #[test]

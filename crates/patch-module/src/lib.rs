@@ -8,6 +8,7 @@
 //! kernel's own Rust support kbuild does that. In both ways `gate` writes down what the patch is for,
 //! `kbuild` links the module with the kernel's own makefiles, `intermediate` checks the result.
 
+mod authored;
 mod core_library;
 mod core_object;
 mod gate;
@@ -17,11 +18,13 @@ mod name;
 mod options;
 mod rust_target;
 mod sources;
+mod tail_jumps;
 mod template;
 #[cfg(test)]
 mod testing;
 mod toolchain;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -32,6 +35,8 @@ use tool_run::ToolLog;
 
 use crate::template::Way;
 
+pub use authored::Authored;
+pub use authored::compile as compile_authored;
 pub use gate::Gate;
 pub use name::InvalidName;
 pub use name::NAME_MAX;
@@ -60,15 +65,16 @@ pub struct Target<'a> {
 pub struct PatchModule<'a> {
     /// Its name, file name without `.ko`; see [`check_name`].
     pub name: &'a str,
-    /// The differ's objects, in link order: those of one patched object (vmlinux or a module) must
-    /// follow each other. Each has records in `.kpatch.funcs` or `.kpatch.callbacks`.
-    pub diff_objects: &'a [PathBuf],
-    /// Number of patched functions: records in all diff objects together.
+    /// What runs in the place of what is patched.
+    pub code: Code<'a>,
+    /// Number of patched functions: records in all of the code together.
     pub functions: usize,
-    /// Number of callbacks: records in all diff objects together.
+    /// Number of callbacks: records in all of the code together.
     pub callbacks: usize,
     /// Number of patched objects (vmlinux and modules).
     pub klp_objects: usize,
+    /// The states that the patch deals with, id and version. Livepatches in Rust have their own.
+    pub states: &'a BTreeMap<u64, u32>,
     /// What the module may be enabled on; on anything without it.
     pub gate: Option<&'a Gate>,
     /// Whether the patch takes the place of all earlier ones.
@@ -77,6 +83,16 @@ pub struct PatchModule<'a> {
     pub pin: bool,
     /// How it is built.
     pub template: Template,
+}
+
+/// Where the code of a patch comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Code<'a> {
+    /// The differ's objects, in link order: those of one patched object (vmlinux or a module) must
+    /// follow each other. Each has records in `.kpatch.funcs` or `.kpatch.callbacks`.
+    Diff(&'a [PathBuf]),
+    /// A livepatch that an author wrote in Rust.
+    Author(&'a Authored),
 }
 
 /// Builds the intermediate module in `work_dir` (directories `core` and `module`, which former runs may have
@@ -97,7 +113,9 @@ pub fn build(
     log: &ToolLog,
 ) -> Result<PathBuf> {
     check_name(module.name)?;
-    anyhow::ensure!(!module.diff_objects.is_empty(), "a patch module needs a diff object");
+    if let Code::Diff(objects) = module.code {
+        anyhow::ensure!(!objects.is_empty(), "a patch module needs a diff object");
+    }
     let work_dir = make_absolute(work_dir)?;
     let cache_dir = make_absolute(cache_dir)?;
 
@@ -111,7 +129,7 @@ pub fn build(
             fs::create_dir_all(&core_dir)
                 .with_context(|| format!("cannot create `{}`", core_dir.display()))?;
             let core = core_object::prepare(&library, &core_dir, log)?;
-            kbuild::lay_out(&directory, Some(&core), module)?;
+            kbuild::lay_out(&directory, Some(&core.object), module)?;
             kbuild::make(&directory, target, module.name, None, jobs, log)?
         }
         Way::RustForLinux(rustc) => {

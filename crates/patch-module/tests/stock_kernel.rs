@@ -15,6 +15,7 @@ use object::Object;
 use object::ObjectSection;
 use object::ObjectSymbol;
 use object::RelocationTarget;
+use patch_module::Code;
 use patch_module::KernelOptions;
 use patch_module::PatchModule;
 use patch_module::Target;
@@ -179,10 +180,11 @@ fn build_one(
     let klp_objects = diff_objects.len();
     let module = PatchModule {
         name,
-        diff_objects,
+        code: Code::Diff(diff_objects),
         functions,
         callbacks: 0,
         klp_objects,
+        states: &BTreeMap::new(),
         gate: None,
         replace: true,
         pin: false,

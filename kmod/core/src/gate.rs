@@ -21,7 +21,7 @@ use crate::glue;
 use crate::name::Name;
 use crate::notes;
 use crate::notes::Found;
-use crate::table::VMLINUX;
+use crate::tables::functions::VMLINUX;
 use crate::EINVAL;
 use crate::ENOEXEC;
 

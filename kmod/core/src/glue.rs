@@ -6,6 +6,7 @@
 
 use core::ffi::c_char;
 use core::ffi::c_int;
+use core::ffi::c_ulong;
 use core::ffi::c_void;
 use core::ffi::CStr;
 
@@ -32,7 +33,63 @@ extern "C" {
         found: *const u8,
         found_size: usize,
     );
+
+    /// Where the module of a `klp_object` is in its life, as `enum module_state` counts; negative for the
+    /// kernel itself.
+    pub(crate) fn kpatch_glue_module_state(object: *const c_void) -> c_int;
+
+    /// Writes a NUL-terminated line to the kernel's log, with a level from 0 (`KERN_EMERG`) to 7.
+    pub(crate) fn kpatch_glue_print(level: c_int, line: *const c_char);
+
+    /// `GFP_KERNEL`, whose value depends on the kernel.
+    pub(crate) static kpatch_glue_gfp_kernel: u32;
+
+    /// `GFP_ATOMIC`.
+    pub(crate) static kpatch_glue_gfp_atomic: u32;
+
+    /// The state of an installed patch; NULL if there is none. In callbacks only.
+    pub(crate) fn klp_get_prev_state(id: c_ulong) -> *mut c_void;
+
+    /// The data of a shadow variable; NULL if there is none.
+    pub(crate) fn klp_shadow_get(object: *mut c_void, id: c_ulong) -> *mut c_void;
+
+    /// Makes a shadow variable; NULL if there is no memory, or one already, of which it warns.
+    pub(crate) fn klp_shadow_alloc(
+        object: *mut c_void,
+        id: c_ulong,
+        size: usize,
+        flags: u32,
+        constructor: Option<ShadowConstructor>,
+        constructor_data: *mut c_void,
+    ) -> *mut c_void;
+
+    /// The same, but for one that is there already, which it returns.
+    pub(crate) fn klp_shadow_get_or_alloc(
+        object: *mut c_void,
+        id: c_ulong,
+        size: usize,
+        flags: u32,
+        constructor: Option<ShadowConstructor>,
+        constructor_data: *mut c_void,
+    ) -> *mut c_void;
+
+    /// Takes a shadow variable away, if there is one.
+    pub(crate) fn klp_shadow_free(
+        object: *mut c_void,
+        id: c_ulong,
+        destructor: Option<ShadowDestructor>,
+    );
+
+    /// Takes all shadow variables with the number away.
+    pub(crate) fn klp_shadow_free_all(id: c_ulong, destructor: Option<ShadowDestructor>);
 }
+
+/// `klp_shadow_ctor_t`: the object, the new data, the caller's data.
+pub(crate) type ShadowConstructor =
+    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void) -> c_int;
+
+/// `klp_shadow_dtor_t`: the object, the data.
+pub(crate) type ShadowDestructor = unsafe extern "C" fn(*mut c_void, *mut c_void);
 
 /// Writes an error to the kernel's log: what failed, and the negative errno.
 pub(crate) fn log_failure(text: &'static CStr, error: c_int) {

@@ -2,9 +2,10 @@
 
 //! The in-kernel core of a patch module.
 //!
-//! It turns the tables that the toolchain linked into the module into the kernel's `klp_patch` and
+//! It turns the tables that were linked into the module into the kernel's `klp_patch` and
 //! enables it. Everything else, redirection of functions and the switch of every task, is done by
-//! the kernel's own livepatch core.
+//! the kernel's own livepatch core. The tables come from the toolchain, which made them of a source patch, or
+//! from an author who writes the livepatch in Rust ([`author`]).
 //!
 //! It needs nothing of the kernel's Rust support: only `core`, the functions of the module's C glue
 //! and `klp_enable_patch`. It never allocates (the glue has static storage, sized at build time)
@@ -18,15 +19,14 @@
 
 #![no_std]
 
-mod callbacks;
+pub mod author;
+mod errno;
 mod gate;
 mod glue;
 mod layout;
 mod name;
 mod notes;
-mod params;
-mod patch;
-mod table;
+mod tables;
 
 #[cfg(test)]
 extern crate std;
@@ -36,21 +36,38 @@ mod tests;
 use core::ffi::c_char;
 use core::ffi::c_int;
 use core::ffi::c_void;
+use core::ffi::CStr;
 use core::ptr;
 use core::ptr::NonNull;
 
 use name::Name;
+use tables::build;
 
-pub use params::Params;
+pub use author::callbacks::Callbacks;
+pub use author::callbacks::ModuleState;
+pub use author::callbacks::PatchedObject;
+pub use author::parameter::Parameter;
+pub use author::patch::Func;
+pub use author::patch::Object;
+pub use author::patch::Patch;
+pub use author::print::Hex;
+pub use author::shadow::Alloc;
+pub use author::shadow::Shadow;
+pub use author::state::State;
+pub use author::state::States;
+pub use author::Livepatch;
+pub use errno::to_result;
+pub use errno::Error;
+pub use errno::Result;
+pub use tables::callbacks::CallbackRecord;
+pub use tables::functions::Record;
+pub use tables::params::Params;
 
-/// `-EINVAL`: the table and the storage do not fit together.
-///
-/// C header: [`include/uapi/asm-generic/errno-base.h`](srctree/include/uapi/asm-generic/errno-base.h)
-const EINVAL: c_int = -22;
+/// The table and the storage do not fit together.
+const EINVAL: c_int = Error::EINVAL.to_errno();
 
-/// `-ENOEXEC`: the kernel or a module is not the one that the patch was built for. It is what the kernel
-/// says to a module of another vermagic.
-const ENOEXEC: c_int = -8;
+/// The kernel or a module is not the one that the patch was built for.
+const ENOEXEC: c_int = Error::ENOEXEC.to_errno();
 
 /// Builds the patch that `params` describes and enables it; if it asks for that, pins the module.
 ///
@@ -68,15 +85,14 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
     let params = unsafe { &*params };
 
     // SAFETY: By this function's contract the storage is valid and ours alone.
-    let built = unsafe { patch::build(params) };
+    let built = unsafe { build::build(params) };
     if let Err(malformed) = built {
         glue::log_failure(malformed.text(), EINVAL);
         return EINVAL;
     }
 
     // SAFETY: As above.
-    let gate = unsafe { patch::gate(params) };
-    if let Err(error) = gate.check_kernel() {
+    if let Err(error) = unsafe { check_kernel(params) } {
         return error;
     }
 
@@ -84,7 +100,7 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
     // until the patch is disabled. We are called from `module_init`, as the kernel demands.
     let error = unsafe { glue::klp_enable_patch(params.patch) };
     if error != 0 {
-        glue::log_failure(c"the kernel did not enable the patch", error);
+        glue::log_failure(refusal(params, error), error);
         return error;
     }
 
@@ -95,6 +111,26 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
         unsafe { glue::kpatch_glue_pin() };
     }
     0
+}
+
+/// What to say of a patch that the kernel did not enable.
+fn refusal(params: &Params, error: c_int) -> &'static CStr {
+    // `klp_is_patch_compatible()`: the one thing that the kernel finds wrong with a patch as we make them.
+    if error == EINVAL && params.replace {
+        return c"the kernel did not enable the patch: one that replaces others must have all their states, in no older version";
+    }
+    c"the kernel did not enable the patch"
+}
+
+/// Checks that the running kernel is the one that the patch was built for. The error, a negative errno, has
+/// been logged.
+///
+/// # Safety
+///
+/// `params` must point to a [`Params`] that upholds its invariants.
+pub(crate) unsafe fn check_kernel(params: *const Params) -> core::result::Result<(), c_int> {
+    // SAFETY: By this function's contract, both.
+    unsafe { build::gate(&*params) }.check_kernel()
 }
 
 /// Checks that a module which the kernel is about to patch is the one that the patch was built for.
@@ -119,7 +155,7 @@ pub unsafe extern "C" fn kpatch_core_check_module(
     let (params, object, memory) =
         unsafe { (&*params, Name::new(object), gate::memory(memory, size)) };
     // SAFETY: By this function's contract `params` points to a valid `Params`.
-    let gate = unsafe { patch::gate(params) };
+    let gate = unsafe { build::gate(params) };
     gate.check_module(object, memory).err().unwrap_or(0)
 }
 
@@ -136,6 +172,6 @@ pub unsafe extern "C" fn kpatch_core_author_pre_patch(
 ) -> *mut c_void {
     let Some(object) = NonNull::new(object.cast_mut()) else { return ptr::null_mut() };
     // SAFETY: By this function's contract.
-    let callback = unsafe { patch::author_pre_patch(&*params, Name::new(object)) };
+    let callback = unsafe { build::author_pre_patch(&*params, Name::new(object)) };
     callback.map_or(ptr::null_mut(), NonNull::as_ptr)
 }

@@ -7,6 +7,7 @@
 use core::ffi::c_char;
 use core::ffi::CStr;
 use core::ptr::NonNull;
+use core::slice;
 
 /// A NUL-terminated string of the module.
 ///
@@ -37,6 +38,21 @@ impl Name {
     /// The address, for the kernel.
     pub(crate) fn as_ptr(self) -> *const c_char {
         self.0.as_ptr()
+    }
+
+    /// The string, for as long as the module lives.
+    #[inline]
+    pub(crate) fn as_c_str<'a>(self) -> &'a CStr {
+        let mut length: usize = 0;
+        // SAFETY: Not further than the string's NUL, which ends the loop.
+        while unsafe { self.as_ptr().add(length).read() } != 0 {
+            length = length.wrapping_add(1);
+        }
+        let size = length.wrapping_add(1);
+        // SAFETY: By the invariant there are as many bytes, unchanged, and the last is the first NUL.
+        unsafe {
+            CStr::from_bytes_with_nul_unchecked(slice::from_raw_parts(self.as_ptr().cast(), size))
+        }
     }
 
     /// Whether both strings have the same content, wherever they are.

@@ -6,7 +6,9 @@
 // A test may panic; the core may not.
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod author;
 mod gate;
+mod kernel;
 
 use std::cell::Cell;
 use std::ffi::c_char;
@@ -20,10 +22,10 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-use crate::callbacks::CallbackRecord;
 use crate::gate::GateRecord;
 use crate::kpatch_core_load;
-use crate::table::Record;
+use crate::tables::callbacks::CallbackRecord;
+use crate::tables::functions::Record;
 use crate::Params;
 use crate::EINVAL;
 
@@ -99,6 +101,7 @@ struct Module {
     callbacks: Vec<CallbackRecord>,
     gate: Vec<GateRecord>,
     check_module: *mut c_void,
+    states: *mut c_void,
     patch: Vec<u64>,
     objects: Vec<u64>,
     functions: Vec<u64>,
@@ -117,6 +120,7 @@ impl Module {
             callbacks: Vec::new(),
             gate: Vec::new(),
             check_module: CHECK_MODULE as *mut c_void,
+            states: ptr::null_mut(),
             object_count,
             replace: false,
             pin: false,
@@ -138,6 +142,7 @@ impl Module {
             callback_count: self.callbacks.len(),
             gate: self.gate.as_ptr(),
             gate_count: self.gate.len(),
+            states: self.states,
             object_count: self.object_count,
             patch: self.patch.as_mut_ptr().cast(),
             objects: self.objects.as_mut_ptr().cast(),
@@ -268,9 +273,12 @@ fn callbacks_go_to_their_object() {
         callback(0x80, c"vmlinux", 2),
     ];
     assert_eq!(module.load(), 0);
-    assert_eq!(module.callbacks_of(0), [0x60, 0, 0x80, 0]);
-    assert_eq!(module.callbacks_of(1), [0, 0x70, 0, 0x50]);
-    assert_eq!(module.functions_of(1), [("g", 0x20, 0)]);
+    // In the order in which callbacks name them: that is the one in which they are called.
+    assert_eq!((module.object(0), module.object(1)), (Some("ext4"), None));
+    assert_eq!(module.callbacks_of(0), [0, 0x70, 0, 0x50]);
+    assert_eq!(module.functions_of(0), [("g", 0x20, 0)]);
+    assert_eq!(module.callbacks_of(1), [0x60, 0, 0x80, 0]);
+    assert_eq!(module.functions_of(1), [("f", 0x10, 0)]);
 }
 
 #[test]
@@ -279,14 +287,15 @@ fn an_object_may_have_callbacks_and_no_functions() {
     module.callbacks =
         vec![callback(0x50, c"jbd2", 0), callback(0x60, c"vmlinux", 1), callback(0x70, c"jbd2", 3)];
     assert_eq!(module.load(), 0);
-    assert_eq!(module.object(0), Some("ext4"));
-    assert_eq!(module.callbacks_of(0), [0; 4]);
-    assert_eq!(module.object(1), Some("jbd2"));
-    assert_eq!(module.callbacks_of(1), [0x50, 0, 0, 0x70]);
+    assert_eq!(module.object(0), Some("jbd2"));
+    assert_eq!(module.callbacks_of(0), [0x50, 0, 0, 0x70]);
+    assert_eq!(module.functions_of(0), []);
+    assert_eq!(module.object(1), None);
+    assert_eq!(module.callbacks_of(1), [0, 0x60, 0, 0]);
     assert_eq!(module.functions_of(1), []);
-    assert_eq!(module.object(2), None);
-    assert_eq!(module.callbacks_of(2), [0, 0x60, 0, 0]);
-    assert_eq!(module.functions_of(2), []);
+    assert_eq!(module.object(2), Some("ext4"));
+    assert_eq!(module.callbacks_of(2), [0; 4]);
+    assert_eq!(module.functions_of(2), [("f", 0x10, 0)]);
     let end = &module.objects[3 * OBJECT_WORDS..];
     assert!(end.iter().all(|word| *word == 0), "no terminator behind the objects");
 

@@ -10,9 +10,9 @@ static int __init kpatch_init(void)
 	return kpatch_glue_load();
 }
 
-/* Without an exit function a module cannot be unloaded; the kernel has disabled the patch before. */
 static void __exit kpatch_exit(void)
 {
+	kpatch_glue_unload();
 }
 
 module_init(kpatch_init);

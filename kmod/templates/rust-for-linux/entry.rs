@@ -14,6 +14,11 @@ extern "C" {
     ///
     /// C header: `glue.h`
     fn kpatch_glue_load() -> c_int;
+
+    /// Lets the author's code clean up, if there is any. The kernel has let go of the patch before.
+    ///
+    /// C header: `glue.h`
+    fn kpatch_glue_unload();
 }
 
 /// The module, while it is loaded. It owns nothing: the glue has static storage, and what the kernel's
@@ -28,5 +33,12 @@ impl kernel::Module for PatchModule {
         // SAFETY: We are the module's initialisation, which happens once.
         to_result(unsafe { kpatch_glue_load() })?;
         Ok(Self)
+    }
+}
+
+impl Drop for PatchModule {
+    fn drop(&mut self) {
+        // SAFETY: We are the module's exit, which happens once, after `init` went well.
+        unsafe { kpatch_glue_unload() };
     }
 }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use anyhow::Result;
 
 use crate::case::Build;
+use crate::case::Maker;
 use crate::kernel::KernelSet;
 
 /// The tool and what it works on.
@@ -89,11 +90,15 @@ pub fn tool() -> Result<PathBuf> {
         .context("`cargo build -p kpatch-build` made no program")
 }
 
-/// The command for one build, with its output in `out`. Of a kernel that was built here its tree is named
-/// and nothing else, as its builder would; unless the case has changed a part of it.
+/// The command for one build of the tool, with its output in `out`. Of a kernel that was built here its tree is
+/// named and nothing else, as its builder would; unless the case has changed a part of it. Livepatches in Rust
+/// are called as their files are.
 pub fn command(target: &Target, build: &Build, name: &str, out: &Path) -> Command {
     let kernel = &target.kernel;
     let mut command = Command::new(&target.tool);
+    if build.maker == Maker::Rust {
+        command.arg("rust");
+    }
     command.arg("-s").arg(target.source.as_ref().unwrap_or(&kernel.source));
     match &kernel.objects {
         Some(objects) if build.setup.is_none() => {
@@ -112,7 +117,9 @@ pub fn command(target: &Target, build: &Build, name: &str, out: &Path) -> Comman
         command.arg("--config").arg(config);
     }
     command.arg("-o").arg(out);
-    command.arg("-n").arg(name);
+    if build.maker == Maker::Patch {
+        command.arg("-n").arg(name);
+    }
     command.arg("--work-dir").arg(out.join("work"));
     command.args(&build.flags).args(&build.patches);
     if let Some(path) = &target.path {

@@ -12,15 +12,30 @@ use anyhow::Result;
 use crate::kernel::KNOWN;
 use crate::kernel::Known;
 
-/// One run of the tool that a case needs.
+/// What makes a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// `kpatch-build`, of patches.
+    Patch,
+    /// `kpatch-build rust`, of a livepatch in Rust.
+    Rust,
+    /// kbuild, of a C file: a module that livepatches are about.
+    Kbuild,
+}
+
+/// A module that a case needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
     /// Name within the case: `main`, unless the case has several.
     pub name: String,
+    /// What makes it.
+    pub maker: Maker,
     /// Arguments besides those that every run has.
     pub flags: Vec<String>,
-    /// The patches, in order.
+    /// The patches, in order; the source of what is no patch.
     pub patches: Vec<PathBuf>,
+    /// Modules that are patched and that the kernel did not come with.
+    pub targets: Vec<Build>,
     /// A change to the target or the environment, by name: see `setup.rs` of the tests.
     pub setup: Option<String>,
 }
@@ -144,6 +159,20 @@ fn case(folder: &Path) -> Result<Case> {
     for (key, value) in conf.take_prefixed("build.") {
         builds.push(build(folder, &key, &value));
     }
+    for (key, value) in conf.take_prefixed("target.") {
+        builds.push(Build { maker: Maker::Kbuild, ..build(folder, &key, &value) });
+    }
+    for (key, value) in conf.take_prefixed("rust.") {
+        let (targets, rest): (Vec<&str>, Vec<&str>) =
+            value.split_whitespace().partition(|word| word.starts_with('@'));
+        let targets = targets.into_iter().map(|word| {
+            let found = builds.iter().find(|build| build.name == word[1..]);
+            found.cloned().with_context(|| format!("no target `{word}`"))
+        });
+        let targets = targets.collect::<Result<_>>()?;
+        let build = build(folder, &key, &rest.join(" "));
+        builds.push(Build { maker: Maker::Rust, targets, ..build });
+    }
     if builds.is_empty() {
         builds.push(build(folder, "main", "fix.patch"));
     }
@@ -196,12 +225,15 @@ fn case(folder: &Path) -> Result<Case> {
 
 fn tool_case(folder: &Path) -> Result<ToolCase> {
     let mut conf = Conf::read(folder)?;
-    let patches = conf.one("build")?.unwrap_or_else(|| "fix.patch".to_owned());
+    let (maker, sources) = match conf.one("rust")? {
+        Some(rust) => (Maker::Rust, rust),
+        None => (Maker::Patch, conf.one("build")?.unwrap_or_else(|| "fix.patch".to_owned())),
+    };
     let exit = conf.one("exit")?.unwrap_or_else(|| "0".to_owned());
     let case = ToolCase {
         name: name(folder),
         title: conf.one("title")?.context("no title")?,
-        build: Build { setup: conf.one("setup")?, ..build(folder, "main", &patches) },
+        build: Build { maker, setup: conf.one("setup")?, ..build(folder, "main", &sources) },
         exit: exit.parse().with_context(|| format!("exit code `{exit}`"))?,
         code: conf.one("code")?,
         says: conf.all("says"),
@@ -219,14 +251,18 @@ fn build(folder: &Path, name: &str, value: &str) -> Build {
         value.split_whitespace().partition(|word| word.starts_with('-'));
     Build {
         name: name.to_owned(),
+        maker: Maker::Patch,
         flags: flags.into_iter().map(str::to_owned).collect(),
         patches: patches.into_iter().map(|file| folder.join(file)).collect(),
+        targets: Vec::new(),
         setup: None,
     }
 }
 
 fn check_patches(builds: &[Build]) -> Result<()> {
-    for patch in builds.iter().flat_map(|build| &build.patches) {
+    // The kernel's source has the others, where the folder has not.
+    let ours = builds.iter().filter(|build| build.maker != Maker::Kbuild);
+    for patch in ours.flat_map(|build| &build.patches) {
         anyhow::ensure!(patch.is_file(), "there is no `{}`", patch.display());
     }
     Ok(())
@@ -240,7 +276,8 @@ impl Build {
             let variant = patch.with_extension(format!("{}.patch", kernel.variant));
             if variant.is_file() { variant } else { patch.clone() }
         };
-        let flags = kernel.flags.iter().map(|flag| (*flag).to_owned());
+        let flags = kernel.flags.iter().filter(|_| self.maker != Maker::Kbuild);
+        let flags = flags.map(|flag| (*flag).to_owned());
         Build {
             flags: self.flags.iter().cloned().chain(flags).collect(),
             patches: self.patches.iter().map(variant).collect(),
@@ -363,6 +400,7 @@ mod tests {
         assert_eq!(case.builds[0].flags, ["-R"]);
         assert_eq!(case.builds[0].patches, [dir.path().join("1.patch")]);
         assert_eq!(case.builds[0].setup.as_deref(), Some("release x"));
+        assert_eq!(case.builds[0].maker, Maker::Patch);
         assert_eq!(case.cpus, [Cpu::Max, Cpu::Epyc]);
         assert!(case.kernels.iter().all(|kernel| kernel.name != "plain-6.12"));
         assert_eq!(case.kernels.len(), KNOWN.len() - 1);
@@ -388,6 +426,18 @@ mod tests {
         assert_eq!(case.along, [Along { name: "one".to_owned(), script: "one".to_owned() }]);
         let none = write("none", "title = t\nalong = ../two");
         assert!(super::case(&none).is_err());
+    }
+
+    #[test]
+    fn what_livepatches_are_about_comes_first() {
+        let dir = folder("title = t\nrust.main = 1.patch @mod\ntarget.mod = samples/mod.c");
+        let case = case(dir.path()).unwrap();
+        let builds: Vec<_> = case.builds.iter().map(|build| (&*build.name, build.maker)).collect();
+        assert_eq!(builds, [("mod", Maker::Kbuild), ("main", Maker::Rust)]);
+        let on = |build: &Build| build.on(&KNOWN[3]).flags.concat();
+        assert_eq!(on(&case.builds[0]), "");
+        assert_eq!(on(&case.builds[1]), "--template=freestanding");
+        assert_eq!(case.builds[1].targets, case.builds[..1]);
     }
 
     #[test]

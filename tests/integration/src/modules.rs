@@ -69,7 +69,7 @@ pub fn modinfo(bytes: &[u8], key: &str) -> Result<Option<String>> {
 }
 
 /// The patch's table of functions, its record size, and where in a record the name of the patched
-/// object is: what the in-kernel core reads (`kmod/core/src/table.rs`).
+/// object is: what the in-kernel core reads (`kmod/core/src/tables/functions.rs`).
 const FUNCTIONS: &str = ".kpatch.funcs";
 const RECORD: u64 = 32;
 const OBJECT_NAME: u64 = 16;

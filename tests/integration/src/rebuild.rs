@@ -1,5 +1,5 @@
-//! Builds a module of a kernel once more, as anyone may: from the same source file, with the same
-//! configuration and compiler, outside of the tree. It does the same and has another build-id.
+//! Builds modules outside of the kernel's tree, as anyone may. One of the kernel's own, from the same source
+//! file, with the same configuration and compiler, does the same and has another build-id.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,8 @@ use tool_run::ToolLog;
 
 use crate::kernel::KernelSet;
 
-/// Builds the module that consists of `source` alone (`drivers/block/loop.c`) in `dir`, and returns its file.
+/// Builds the module that consists of `source` alone (`drivers/block/loop.c`, or a file elsewhere by its whole
+/// path) in `dir`, and returns its file.
 /// The object directory is the one that the kernel was built in, or that the tool has prepared in `cache`; it
 /// is not written to.
 ///

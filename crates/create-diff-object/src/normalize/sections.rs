@@ -241,6 +241,7 @@ pub const TABLES: &[Table] = &[
     drop(".kpatch.callbacks.*"),
     drop(".kpatch.ignore.*"),
     drop(".kpatch.force"),
+    drop(".kpatch.states"),
     drop(".discard.klp_callback_ptrs"),
     // Constants that only vmlinux' boot code fills in.
     table("runtime_ptr_*", Policy::Rewrite),

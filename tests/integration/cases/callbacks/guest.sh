@@ -36,7 +36,7 @@ module_gone() {
 disabled() {
 	klp_disable main
 	lacks kpatch cat /proc/cmdline
-	said "pre_unpatch vmlinux;pre_unpatch loop;pre_unpatch dummy;post_unpatch vmlinux;post_unpatch loop;post_unpatch dummy;"
+	said "pre_unpatch vmlinux;pre_unpatch dummy;pre_unpatch loop;post_unpatch vmlinux;post_unpatch dummy;post_unpatch loop;"
 }
 
 unloaded() {

@@ -20,6 +20,7 @@ use integration::build::Target;
 use integration::case::Build;
 use integration::case::Case;
 use integration::case::Cpu;
+use integration::case::Maker;
 use integration::case::Pinned;
 use integration::initramfs::GuestCase;
 use integration::initramfs::Patch;
@@ -276,8 +277,14 @@ fn build_change(
         Way::Back => reversed(kernel, file, &dir)?,
     };
     let Some(patch) = patch else { return Ok(Outcome::NotThere) };
-    let build =
-        Build { name: "main".to_owned(), flags: Vec::new(), patches: vec![patch], setup: None };
+    let build = Build {
+        name: "main".to_owned(),
+        maker: Maker::Patch,
+        flags: Vec::new(),
+        patches: vec![patch],
+        targets: Vec::new(),
+        setup: None,
+    };
     // The kernel takes 55 characters.
     let module: String = format!("fix_{name}").chars().take(50).collect();
     let ran = build::run(&target, &build, &module, &dir)?;

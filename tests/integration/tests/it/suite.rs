@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -14,11 +15,13 @@ use integration::build;
 use integration::build::Ran;
 use integration::build::Target;
 use integration::case::Build;
+use integration::case::Maker;
 use integration::initramfs;
 use integration::kernel;
 use integration::kernel::Known;
 use integration::qemu;
 use integration::qemu::Accel;
+use integration::rebuild;
 use libtest_mimic::Failed;
 
 use crate::setup;
@@ -169,7 +172,10 @@ impl Suite {
                 .target_on(kernel)
                 .and_then(|target| {
                     let dir = self.folder(&key)?;
-                    let build = build.on(kernel);
+                    let build = self.with_targets(kernel, case, build.on(kernel))?;
+                    if build.maker == Maker::Kbuild {
+                        return module(&target, &build, &dir);
+                    }
                     build::run(&setup::for_build(&build, &target, &dir)?, &build, &name, &dir)
                 })
                 .map_err(|error| format!("{error:#}"));
@@ -180,4 +186,36 @@ impl Suite {
         });
         ran.clone().map_err(|error| anyhow::anyhow!(error))
     }
+
+    /// `build`, told which files the modules are that it patches.
+    fn with_targets(&self, kernel: &Known, case: &str, mut build: Build) -> Result<Build> {
+        for target in &build.targets {
+            let module = self.build_on(kernel, case, target)?.module;
+            let module = module.with_context(|| format!("`{}` is not built", target.name))?;
+            build.flags.push(format!("--module={}", module.display()));
+        }
+        Ok(build)
+    }
+}
+
+/// Has kbuild make a module of a C file of the case or, where that has none of the name, of the kernel's.
+fn module(target: &Target, build: &Build, dir: &Path) -> Result<Ran> {
+    let started = Instant::now();
+    let [source] = build.patches.as_slice() else { anyhow::bail!("a module of one file") };
+    let source = if source.is_file() {
+        source.clone()
+    } else {
+        let inside = source.strip_prefix(here().join("cases"))?;
+        inside.components().skip(1).collect()
+    };
+    let cache = kernel::cache_dir();
+    let source = source.to_string_lossy();
+    let module = rebuild::module(&target.kernel, &cache, &source, dir)?;
+    Ok(Ran {
+        code: Some(0),
+        stdout: String::new(),
+        stderr: String::new(),
+        module: Some(module),
+        seconds: started.elapsed().as_secs_f64(),
+    })
 }

@@ -15,6 +15,7 @@ use anyhow::ensure;
 use integration::build;
 use integration::build::Target;
 use integration::case::Build;
+use integration::case::Maker;
 use integration::tree;
 
 use crate::Test;
@@ -44,6 +45,8 @@ fn test(name: &str, run: fn(&Suite) -> Result<()>) -> Test {
 pub(crate) fn small() -> Build {
     Build {
         name: "main".to_owned(),
+        maker: Maker::Patch,
+        targets: Vec::new(),
         flags: Vec::new(),
         patches: vec![here().join("../../examples/cmdline.patch")],
         setup: None,

@@ -9,17 +9,17 @@ use core::ptr;
 use core::ptr::NonNull;
 use core::slice;
 
-use crate::callbacks::Callbacks;
-use crate::callbacks::Wrong;
 use crate::gate::Gate;
 use crate::layout::KlpFunc;
 use crate::layout::KlpObject;
 use crate::layout::KlpPatch;
 use crate::layout::Slots;
 use crate::name::Name;
-use crate::params::Params;
-use crate::table;
-use crate::table::Function;
+use crate::tables::callbacks::Callbacks;
+use crate::tables::callbacks::Wrong;
+use crate::tables::functions;
+use crate::tables::functions::Function;
+use crate::tables::params::Params;
 
 /// Why a table is not what the build announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub(crate) unsafe fn build(params: &Params) -> Result<(), Malformed> {
     // SAFETY: By this function's contract.
     let gate = unsafe { gate(params) };
     // SAFETY: As above.
-    let groups = || unsafe { table::groups(records) };
+    let groups = || unsafe { functions::groups(records) };
 
     // SAFETY: By `Params`'s invariants and this function's contract.
     let functions =
@@ -99,21 +99,25 @@ pub(crate) unsafe fn build(params: &Params) -> Result<(), Malformed> {
         count: 0,
     };
 
-    for group in groups() {
+    for (index, group) in groups().enumerate() {
         let group = group.map_err(|_| Malformed::Incomplete)?;
-        let mut earlier = groups().take(storage.count).flatten();
-        if earlier.any(|earlier| earlier.same_object(&group)) {
+        if groups().take(index).flatten().any(|earlier| earlier.same_object(&group)) {
             return Err(Malformed::ObjectTwice);
         }
-        storage.push(group.object(), group.functions(), callbacks)?;
     }
-    // Objects without patched functions, each once.
+    // Objects with callbacks first, each once: their order is the author's, who can observe it.
     for (index, object) in callbacks.objects().enumerate() {
         let object = object?;
-        let known = groups().flatten().any(|group| group.object().same(object));
-        let mut earlier = callbacks.objects().take(index).flatten();
-        if !known && !earlier.any(|earlier| earlier.same(object)) {
-            storage.push(object, core::iter::empty(), callbacks)?;
+        if callbacks.objects().take(index).flatten().any(|earlier| earlier.same(object)) {
+            continue;
+        }
+        let group = groups().flatten().find(|group| group.object().same(object));
+        let functions = group.iter().flat_map(|group| group.functions());
+        storage.push(object, functions, callbacks)?;
+    }
+    for group in groups().flatten() {
+        if !callbacks.objects().flatten().any(|object| object.same(group.object())) {
+            storage.push(group.object(), group.functions(), callbacks)?;
         }
     }
     if storage.count != params.object_count {
@@ -128,7 +132,7 @@ pub(crate) unsafe fn build(params: &Params) -> Result<(), Malformed> {
         .push(KlpPatch {
             module: params.module,
             objs: params.objects,
-            states: ptr::null_mut(),
+            states: params.states,
             replace: params.replace,
         })
         .ok_or(Malformed::Storage)
@@ -188,7 +192,7 @@ impl Storage<'_> {
         functions: impl Iterator<Item = Function>,
         callbacks: Callbacks<'_>,
     ) -> Result<(), Malformed> {
-        let name = table::klp_name(object).map_or(ptr::null(), |name| name.as_ptr());
+        let name = functions::klp_name(object).map_or(ptr::null(), |name| name.as_ptr());
         let mut callbacks = callbacks.of(object)?;
         if let (Some((gate, check)), false) = (self.gate, name.is_null()) {
             if !gate.knows(object) || check.is_none() {

@@ -8,16 +8,17 @@
 use core::ffi::c_char;
 use core::ffi::c_ulong;
 use core::ffi::c_void;
+use core::ffi::CStr;
 use core::ptr::NonNull;
 
 use crate::name::Name;
 
 /// The name by which a record says "the kernel itself".
-pub(crate) const VMLINUX: &core::ffi::CStr = c"vmlinux";
+pub(crate) const VMLINUX: &CStr = c"vmlinux";
 
 /// A record as it lies in the section: 32 bytes, aligned to 8.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Record {
     /// The function to run.
     new_function: Option<NonNull<c_void>>,
@@ -61,7 +62,32 @@ pub(crate) struct Groups<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Incomplete;
 
+// SAFETY: Nothing writes a record, nor what it points to.
+unsafe impl Sync for Record {}
+
 impl Record {
+    /// One that says nothing.
+    pub(crate) const EMPTY: Self =
+        Self { new_function: None, old_name: None, object: None, position: 0 };
+
+    /// What an author says. Run when the module is built.
+    pub(crate) const fn of(
+        new_function: *const c_void,
+        old_name: &'static CStr,
+        object: &'static CStr,
+        position: c_ulong,
+    ) -> Self {
+        // SAFETY: A function and strings have addresses that are not NULL.
+        unsafe {
+            Self {
+                new_function: Some(NonNull::new_unchecked(new_function.cast_mut())),
+                old_name: Some(NonNull::new_unchecked(old_name.as_ptr().cast_mut())),
+                object: Some(NonNull::new_unchecked(object.as_ptr().cast_mut())),
+                position,
+            }
+        }
+    }
+
     /// The record, if it has all its parts.
     ///
     /// # Safety

@@ -8,9 +8,9 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use crate::callbacks::CallbackRecord;
 use crate::gate::GateRecord;
-use crate::table::Record;
+use crate::tables::callbacks::CallbackRecord;
+use crate::tables::functions::Record;
 
 /// The table, the storage and the sizes that only the target kernel's headers know.
 ///
@@ -21,6 +21,8 @@ use crate::table::Record;
 /// - `callbacks` and `callback_count` likewise.
 /// - `gate` and `gate_count` likewise; where a record has the ends of the kernel's notes, they are the
 ///   ends of one piece of memory that nothing writes.
+/// - `states` is NULL or points to the kernel's `klp_state`s, ended by one with the id 0; they live as long as
+///   the module.
 /// - `patch`, `objects` and `functions` point to zeroed storage of 1, `object_slots` and
 ///   `function_slots` elements of the kernel's `klp_patch`, `klp_object` and `klp_func`, which
 ///   lives as long as the module; the sizes are those of these types.
@@ -41,6 +43,8 @@ pub struct Params {
     pub gate: *const GateRecord,
     /// Number of its records; 0 if the patch may be enabled anywhere.
     pub gate_count: usize,
+    /// The states that the patch deals with; NULL for none.
+    pub states: *mut c_void,
     /// Number of patched objects (vmlinux or modules) that the tables must turn out to have.
     pub object_count: usize,
     /// The `klp_patch`.

@@ -7,6 +7,7 @@
 use core::ffi::c_char;
 use core::ffi::c_ulong;
 use core::ffi::c_void;
+use core::ffi::CStr;
 use core::ptr::NonNull;
 
 use crate::layout::KlpCallbacks;
@@ -14,7 +15,7 @@ use crate::name::Name;
 
 /// A record as it lies in the section: 24 bytes, aligned to 8.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct CallbackRecord {
     /// The function to run.
     function: Option<NonNull<c_void>>,
@@ -25,6 +26,26 @@ pub struct CallbackRecord {
 }
 
 const _: () = assert!(size_of::<CallbackRecord>() == 24 && align_of::<CallbackRecord>() == 8);
+
+// SAFETY: Nothing writes a record, nor what it points to.
+unsafe impl Sync for CallbackRecord {}
+
+impl CallbackRecord {
+    /// One that says nothing.
+    pub(crate) const EMPTY: Self = Self { function: None, object: None, kind: 0 };
+
+    /// What an author says. Run when the module is built.
+    pub(crate) const fn of(function: *const c_void, object: &'static CStr, kind: c_ulong) -> Self {
+        // SAFETY: A function and a string have addresses that are not NULL.
+        unsafe {
+            Self {
+                function: Some(NonNull::new_unchecked(function.cast_mut())),
+                object: Some(NonNull::new_unchecked(object.as_ptr().cast_mut())),
+                kind,
+            }
+        }
+    }
+}
 
 /// A table that the kernel must not see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
