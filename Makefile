@@ -11,7 +11,7 @@ help:
 	@echo 'make example       a livepatch written in Rust, likewise (EXAMPLE=sample, callbacks or shadow)'
 	@echo 'make test          all tests: format, lints, unit tests, tests in QEMU'
 	@echo 'make test-all      the same, on another built kernel and for the kernel of real changes, too'
-	@echo 'make bench         how long the differ, the image and a one-line patch take, by phase'
+	@echo 'make bench         how long the differ, the image and patches take, by phase and against gcc'
 	@echo 'make self-diff     500 objects of the kernel against themselves, with all lines moved'
 	@echo 'make setup         install what is missing (apt; needs root or sudo)'
 	@echo 'make fetch-kernel  unpack a stock Debian kernel into the cache'
@@ -44,6 +44,7 @@ bench: fetch-kernel
 	@scripts/bench-differ.sh
 	@scripts/bench-image.sh
 	@scripts/bench.sh
+	@scripts/bench-built.sh
 
 self-diff: fetch-kernel
 	@scripts/self-diff.sh
