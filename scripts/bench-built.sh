@@ -10,8 +10,9 @@
 #   header  an inline function that 19 files use
 #   forty   one line in each of 40 files
 #
-# For each, cold (nothing in the cache) and warm (medians). A busy machine spoils seconds, but hardly the
-# processor's time, nor what either is as a multiple of gcc's: all of these are shown.
+# Once, first: nothing in the cache, so that Rust's core is compiled. For each, cold (nothing but that in the
+# cache: the kernel is not known) and warm (medians). A busy machine spoils seconds, but hardly the time of
+# processors, nor what either is as a multiple of gcc's: all of these are shown.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lib.sh
@@ -131,8 +132,12 @@ printf '    %-14s%6s%28s%28s\n' '' '' 'seconds' 'of processors'
 printf '    %-8s%-6s%6s%10s%10s%8s%10s%10s%8s\n' patch '' gccs whole gcc times whole gcc times
 for name in "$@"; do
   patch_of "$name"
+  if [ ! -d "$scratch/cache" ]; then
+    one_run "$name" first 1
+    row "$name" first
+  fi
   for ((i = 1; i <= runs; i++)); do
-    rm -rf "$scratch/cache"
+    find "$scratch/cache" -mindepth 1 -maxdepth 1 ! -name rust-core -exec rm -rf {} +
     one_run "$name" cold "$i"
   done
   for ((i = 1; i <= runs; i++)); do one_run "$name" warm "$i"; done
