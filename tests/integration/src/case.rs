@@ -87,8 +87,12 @@ pub struct Case {
     pub builds: Vec<Build>,
     /// Stock modules that the guest can load.
     pub modules: Vec<String>,
-    /// C program for the guest, compiled statically.
+    /// C program for the guest, compiled statically; a path that is not absolute is one of the kernel's source.
     pub helper: Option<PathBuf>,
+    /// Programs of this machine that the guest gets in the place of busybox' own.
+    pub programs: Vec<String>,
+    /// Folders of the kernel's source whose files the guest gets.
+    pub sources: Vec<PathBuf>,
     /// Steps that must be reported, in order.
     pub steps: Vec<String>,
     /// What the tool's output must contain.
@@ -149,7 +153,8 @@ fn case(folder: &Path) -> Result<Case> {
         builds.push(build(folder, &key, &value));
     }
     for (key, value) in conf.take_prefixed("target.") {
-        builds.push(Build { maker: Maker::Kbuild, ..build(folder, &key, &value) });
+        let patches = vec![case_or_kernel(folder, &value)];
+        builds.push(Build { maker: Maker::Kbuild, patches, ..build(folder, &key, "") });
     }
     for (key, value) in conf.take_prefixed("rust.") {
         let (targets, rest): (Vec<&str>, Vec<&str>) =
@@ -189,7 +194,9 @@ fn case(folder: &Path) -> Result<Case> {
             .with_context(|| format!("cannot read `{}`", script.display()))?,
         builds,
         modules: conf.words("modules"),
-        helper: conf.one("helper")?.map(|file| folder.join(file)),
+        helper: conf.one("helper")?.map(|file| case_or_kernel(folder, &file)),
+        programs: conf.words("programs"),
+        sources: conf.words("sources").into_iter().map(PathBuf::from).collect(),
         steps,
         says: conf.all("says"),
         warns: conf.all("warns"),
@@ -200,6 +207,9 @@ fn case(folder: &Path) -> Result<Case> {
     };
     conf.done()?;
     check_patches(&case.builds)?;
+    // Others of the boot would get them, too.
+    let shares = !case.programs.is_empty() && !case.alone;
+    anyhow::ensure!(!shares, "`{}`: `programs` without `alone = yes`", case.name);
     Ok(case)
 }
 
@@ -234,6 +244,12 @@ fn build(folder: &Path, name: &str, value: &str) -> Build {
         targets: Vec::new(),
         setup: None,
     }
+}
+
+/// A file of the case or, where the folder has none of that name, of the kernel's source.
+fn case_or_kernel(folder: &Path, file: &str) -> PathBuf {
+    let ours = folder.join(file);
+    if ours.is_file() { ours } else { PathBuf::from(file) }
 }
 
 fn check_patches(builds: &[Build]) -> Result<()> {

@@ -159,6 +159,8 @@ fn scripted(lines: &str) -> Case {
         builds: Vec::new(),
         modules: Vec::new(),
         helper: None,
+        programs: Vec::new(),
+        sources: Vec::new(),
         steps: vec!["only".to_owned()],
         says: Vec::new(),
         warns: Vec::new(),

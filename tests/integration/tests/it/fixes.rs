@@ -239,6 +239,8 @@ impl Built {
                 builds: Vec::new(),
                 modules: stock.then(|| self.object.clone()).into_iter().collect(),
                 helper: None,
+                programs: Vec::new(),
+                sources: Vec::new(),
                 steps: ["before", "loaded", "disabled", "unloaded"].map(str::to_owned).to_vec(),
                 says: Vec::new(),
                 warns: Vec::new(),

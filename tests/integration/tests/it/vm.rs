@@ -226,7 +226,7 @@ fn boot_kernel(
     guests: &[GuestCase<'_>],
     place: &str,
 ) -> Result<(serial::Log, End)> {
-    let initramfs = initramfs::for_cases(&kernel.modules, guests)?;
+    let initramfs = initramfs::for_cases(kernel, guests)?;
     let limit = BOOT_LIMIT + CASE_LIMIT * u32::try_from(guests.len())?;
     let outcome = qemu::run(&Vm {
         kernel: &kernel.image,
