@@ -22,11 +22,13 @@
 //! All that is not generic here is `#[inline]`: modules that no author wrote have nothing of it.
 
 pub mod callbacks;
+pub mod memory;
 pub mod parameter;
 pub mod patch;
 pub mod print;
 pub mod shadow;
 pub mod state;
+pub mod task;
 
 use core::ffi::c_int;
 

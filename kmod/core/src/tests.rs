@@ -7,6 +7,8 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod gate;
+mod memory;
+mod parameter;
 
 use std::cell::Cell;
 use std::ffi::c_char;
