@@ -86,6 +86,31 @@ const ENOEXEC: c_int = Error::ENOEXEC.to_errno();
 /// it names while this runs, and only the kernel's livepatch core may afterwards.
 #[no_mangle]
 pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
+    // SAFETY: By this function's contract.
+    match unsafe { load(params) } {
+        Ok(()) => 0,
+        Err(NotLoaded::Said(error)) => error,
+        Err(NotLoaded::ByKernel(error)) => {
+            glue::log_failure(c"the kernel did not enable the patch", error);
+            error
+        }
+    }
+}
+
+/// Why a patch is not loaded: a negative errno.
+pub(crate) enum NotLoaded {
+    /// The log has it.
+    Said(c_int),
+    /// `klp_enable_patch` failed. The kernel logs most of its reasons, but not all.
+    ByKernel(c_int),
+}
+
+/// As [`kpatch_core_load`], but says nothing of what the kernel refuses.
+///
+/// # Safety
+///
+/// As there.
+pub(crate) unsafe fn load(params: *const Params) -> core::result::Result<(), NotLoaded> {
     // SAFETY: By this function's contract `params` points to a valid `Params`.
     let params = unsafe { &*params };
 
@@ -93,20 +118,17 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
     let built = unsafe { build::build(params) };
     if let Err(malformed) = built {
         glue::log_failure(malformed.text(), EINVAL);
-        return EINVAL;
+        return Err(NotLoaded::Said(EINVAL));
     }
 
     // SAFETY: As above.
-    if let Err(error) = unsafe { check_kernel(params) } {
-        return error;
-    }
+    unsafe { check_kernel(params) }.map_err(NotLoaded::Said)?;
 
     // SAFETY: `build` has filled the patch; it lives in static storage of the module, which stays
     // until the patch is disabled. We are called from `module_init`, as the kernel demands.
     let error = unsafe { glue::klp_enable_patch(params.patch) };
     if error != 0 {
-        glue::log_failure(c"the kernel did not enable the patch", error);
-        return error;
+        return Err(NotLoaded::ByKernel(error));
     }
 
     if params.pin {
@@ -115,7 +137,7 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
         // SAFETY: The module is being loaded, so the kernel holds a reference on it.
         unsafe { glue::kpatch_glue_pin() };
     }
-    0
+    Ok(())
 }
 
 /// Checks that the running kernel is the one that the patch was built for. The error, a negative errno, has

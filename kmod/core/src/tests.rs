@@ -9,6 +9,7 @@
 mod gate;
 mod memory;
 mod parameter;
+mod refused;
 
 use std::cell::Cell;
 use std::ffi::c_char;
