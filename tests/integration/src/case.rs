@@ -437,5 +437,7 @@ mod tests {
         assert!(case(dir.path()).unwrap_err().to_string().contains("no kernel `stock-6.2`"));
         let dir = folder("title = t\nbuild.one = 2.patch");
         assert!(case(dir.path()).unwrap_err().to_string().contains("2.patch"));
+        let dir = folder("title = t\nbuild.one = 1.patch\nprograms = bash");
+        assert!(case(dir.path()).unwrap_err().to_string().contains("alone = yes"));
     }
 }
