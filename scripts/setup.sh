@@ -18,11 +18,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 #                           zlib1g-dev dwarves (pahole) cpio kmod patch diffutils
 #   fetching a kernel       ca-certificates xz-utils
 #   booting it              busybox-static qemu-system-x86
+#   the kernel's own tests  procps (sysctl)
 # Tests compile with clang, too: the newest that there is. Its libclang serves bindgen where
 # scripts/build-kernel.sh builds a kernel with Rust.
 packages="
   gcc libc6-dev make bc flex bison perl python3 libelf-dev libssl-dev zlib1g-dev dwarves cpio kmod
-  patch diffutils ca-certificates xz-utils busybox-static qemu-system-x86"
+  patch diffutils ca-certificates xz-utils busybox-static qemu-system-x86 procps"
 
 kernel_env=
 compiler_only=

@@ -10,12 +10,18 @@
 #include <linux/livepatch.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/pid.h>
 #include <linux/printk.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/stddef.h>
 #include <linux/types.h>
 
 int kpatch_glue_module_state(const struct klp_object *object);
 void kpatch_glue_print(int level, const char *line);
+void *kpatch_glue_alloc(size_t size, u32 flags);
+int kpatch_glue_current_pid(void);
+int kpatch_glue_current_tgid_in_namespace(void);
 extern const u32 kpatch_glue_gfp_kernel, kpatch_glue_gfp_atomic;
 
 /* State in kmod/core/src/author/state.rs: the whole structure. */
@@ -34,6 +40,14 @@ static_assert(offsetof(struct kernel_param, flags) == 27);
 static_assert(offsetof(struct kernel_param, arg) == 32);
 static_assert(sizeof(struct kernel_param) == 40);
 
+/* KernelArray in the same file: the whole structure. */
+static_assert(offsetof(struct kparam_array, max) == 0);
+static_assert(offsetof(struct kparam_array, elemsize) == 4);
+static_assert(offsetof(struct kparam_array, num) == 8);
+static_assert(offsetof(struct kparam_array, ops) == 16);
+static_assert(offsetof(struct kparam_array, elem) == 24);
+static_assert(sizeof(struct kparam_array) == 32);
+
 /* ModuleState in kmod/core/src/author/callbacks.rs. */
 static_assert(MODULE_STATE_LIVE == 0);
 static_assert(MODULE_STATE_COMING == 1);
@@ -43,6 +57,9 @@ static_assert(MODULE_STATE_UNFORMED == 3);
 /* kmod/core/src/author/shadow.rs. */
 static_assert(__same_type(klp_shadow_ctor_t, int (*)(void *, void *, void *)));
 static_assert(__same_type(klp_shadow_dtor_t, void (*)(void *, void *)));
+
+/* kmod/core/src/author/memory.rs. */
+static_assert(ARCH_KMALLOC_MINALIGN >= 8);
 static_assert(sizeof(gfp_t) == sizeof(u32));
 const u32 kpatch_glue_gfp_kernel = (__force u32)GFP_KERNEL;
 const u32 kpatch_glue_gfp_atomic = (__force u32)GFP_ATOMIC;
@@ -50,6 +67,21 @@ const u32 kpatch_glue_gfp_atomic = (__force u32)GFP_ATOMIC;
 int kpatch_glue_module_state(const struct klp_object *object)
 {
 	return object->name && object->mod ? object->mod->state : -1;
+}
+
+void *kpatch_glue_alloc(size_t size, u32 flags)
+{
+	return kmalloc(size, (__force gfp_t)flags);
+}
+
+int kpatch_glue_current_pid(void)
+{
+	return task_pid_nr(current);
+}
+
+int kpatch_glue_current_tgid_in_namespace(void)
+{
+	return task_tgid_vnr(current);
 }
 
 void kpatch_glue_print(int level, const char *line)

@@ -135,7 +135,7 @@ pub fn run(arguments: &RustArguments, mut out: impl Write) -> Result<()> {
         link::convert(&intermediate, &modules, &target, &arguments.output, &name)
     })?;
     writeln!(out, "{}", module.display())?;
-    Ok(work.done(settings.keep, &progress)?)
+    work.done(settings.keep, &progress)
 }
 
 /// The name of the module: as given, or the file's.

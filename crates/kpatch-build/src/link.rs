@@ -95,7 +95,7 @@ fn states(objects: &[DiffObject]) -> Result<BTreeMap<u64, u32>, Refusals> {
 /// # Errors
 /// As [`KernelOptions::from_config`].
 pub fn options(target: &Target) -> Result<KernelOptions> {
-    Ok(KernelOptions::from_config(|name| target.config.raw(name).map(str::to_owned))?)
+    KernelOptions::from_config(|name| target.config.raw(name).map(str::to_owned))
 }
 
 /// The kernel as `patch-module` wants it.

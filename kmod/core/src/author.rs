@@ -22,17 +22,20 @@
 //! All that is not generic here is `#[inline]`: modules that no author wrote have nothing of it.
 
 pub mod callbacks;
+pub mod memory;
 pub mod parameter;
 pub mod patch;
 pub mod print;
 pub mod shadow;
 pub mod state;
+pub mod task;
 
 use core::ffi::c_int;
 
 use crate::errno::Result;
 use crate::tables::params::Params;
 use crate::Error;
+use crate::NotLoaded;
 
 use patch::Patch;
 use state::StateList;
@@ -66,6 +69,14 @@ pub trait Livepatch {
         Ok(())
     }
 
+    /// Called when the kernel refused the patch, to say so in the log, and perhaps what to do about it; the
+    /// error becomes that of `insmod` in any case. Most reasons the kernel itself has logged just before;
+    /// that another transition is running it has not (`EBUSY`).
+    #[inline]
+    fn not_enabled(error: Error) {
+        crate::error!("the kernel did not enable the patch (error ", error.to_errno(), ")");
+    }
+
     /// Called last when the module is unloaded, long after the patch was disabled; also if the kernel did
     /// not enable the patch after [`init`](Self::init) went well. It may sleep.
     #[inline]
@@ -97,12 +108,17 @@ pub unsafe fn load<L: Livepatch>(params: *const Params) -> c_int {
         ..tool
     };
     // SAFETY: As above. The states are static. Whatever the core needs later it has from the glue, not from this copy.
-    let error = unsafe { crate::kpatch_core_load(&params) };
-    if error != 0 {
-        L::exit();
-        return Error::from_errno(error).to_errno();
-    }
-    0
+    let error = match unsafe { crate::load(&params) } {
+        Ok(()) => return 0,
+        Err(NotLoaded::Said(error)) => Error::from_errno(error),
+        Err(NotLoaded::ByKernel(error)) => {
+            let error = Error::from_errno(error);
+            L::not_enabled(error);
+            error
+        }
+    };
+    L::exit();
+    error.to_errno()
 }
 
 /// Makes a module of a type that implements [`Livepatch`]: its tables, and what the glue calls. Once in a

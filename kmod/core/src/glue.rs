@@ -47,6 +47,20 @@ extern "C" {
     /// `GFP_ATOMIC`.
     pub(crate) static kpatch_glue_gfp_atomic: u32;
 
+    /// Memory of a size, as flags say; NULL if there is none (`kmalloc` is a macro or inline).
+    pub(crate) fn kpatch_glue_alloc(size: usize, flags: u32) -> *mut c_void;
+
+    /// Frees such memory: `void kfree(const void *)`.
+    ///
+    /// C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
+    pub(crate) fn kfree(memory: *const c_void);
+
+    /// The number of the running task (`current` is inline).
+    pub(crate) fn kpatch_glue_current_pid() -> c_int;
+
+    /// The number of its thread group in its own namespace.
+    pub(crate) fn kpatch_glue_current_tgid_in_namespace() -> c_int;
+
     /// The state of an installed patch; NULL if there is none. In callbacks only.
     pub(crate) fn klp_get_prev_state(id: c_ulong) -> *mut c_void;
 

@@ -46,15 +46,21 @@ use tables::build;
 pub use author::callbacks::Callbacks;
 pub use author::callbacks::ModuleState;
 pub use author::callbacks::PatchedObject;
+pub use author::memory::Alloc;
+pub use author::memory::KBox;
+pub use author::parameter::ArrayParameter;
 pub use author::parameter::Parameter;
 pub use author::patch::Func;
 pub use author::patch::Object;
 pub use author::patch::Patch;
 pub use author::print::Hex;
-pub use author::shadow::Alloc;
 pub use author::shadow::Shadow;
 pub use author::state::State;
+pub use author::state::StateList;
 pub use author::state::States;
+pub use author::task::current_pid;
+pub use author::task::current_tgid_in_namespace;
+pub use author::task::Pid;
 pub use author::Livepatch;
 pub use errno::to_result;
 pub use errno::Error;
@@ -81,6 +87,33 @@ const ENOEXEC: c_int = Error::ENOEXEC.to_errno();
 /// it names while this runs, and only the kernel's livepatch core may afterwards.
 #[no_mangle]
 pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
+    // SAFETY: By this function's contract.
+    match unsafe { load(params) } {
+        Ok(()) => 0,
+        Err(NotLoaded::Said(error)) => error,
+        Err(NotLoaded::ByKernel(error)) => {
+            // SAFETY: By this function's contract.
+            let replace = unsafe { (*params).replace };
+            glue::log_failure(not_enabled(replace, error), error);
+            error
+        }
+    }
+}
+
+/// Why a patch is not loaded: a negative errno.
+pub(crate) enum NotLoaded {
+    /// The log has it.
+    Said(c_int),
+    /// `klp_enable_patch` failed. The kernel logs most of its reasons, but not all.
+    ByKernel(c_int),
+}
+
+/// As [`kpatch_core_load`], but says nothing of what the kernel refuses.
+///
+/// # Safety
+///
+/// As there.
+pub(crate) unsafe fn load(params: *const Params) -> core::result::Result<(), NotLoaded> {
     // SAFETY: By this function's contract `params` points to a valid `Params`.
     let params = unsafe { &*params };
 
@@ -88,20 +121,17 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
     let built = unsafe { build::build(params) };
     if let Err(malformed) = built {
         glue::log_failure(malformed.text(), EINVAL);
-        return EINVAL;
+        return Err(NotLoaded::Said(EINVAL));
     }
 
     // SAFETY: As above.
-    if let Err(error) = unsafe { check_kernel(params) } {
-        return error;
-    }
+    unsafe { check_kernel(params) }.map_err(NotLoaded::Said)?;
 
     // SAFETY: `build` has filled the patch; it lives in static storage of the module, which stays
     // until the patch is disabled. We are called from `module_init`, as the kernel demands.
     let error = unsafe { glue::klp_enable_patch(params.patch) };
     if error != 0 {
-        glue::log_failure(refusal(params, error), error);
-        return error;
+        return Err(NotLoaded::ByKernel(error));
     }
 
     if params.pin {
@@ -110,13 +140,13 @@ pub unsafe extern "C" fn kpatch_core_load(params: *const Params) -> c_int {
         // SAFETY: The module is being loaded, so the kernel holds a reference on it.
         unsafe { glue::kpatch_glue_pin() };
     }
-    0
+    Ok(())
 }
 
-/// What to say of a patch that the kernel did not enable.
-fn refusal(params: &Params, error: c_int) -> &'static CStr {
+/// What to say of a patch that the kernel did not enable, with a negative errno.
+pub(crate) fn not_enabled(replace: bool, error: c_int) -> &'static CStr {
     // `klp_is_patch_compatible()`: the one thing that the kernel finds wrong with a patch as we make them.
-    if error == EINVAL && params.replace {
+    if error == EINVAL && replace {
         return c"the kernel did not enable the patch: one that replaces others must have all their states, in no older version";
     }
     c"the kernel did not enable the patch"

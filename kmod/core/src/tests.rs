@@ -9,6 +9,9 @@
 mod author;
 mod gate;
 mod kernel;
+mod memory;
+mod parameter;
+mod refused;
 
 use std::cell::Cell;
 use std::ffi::c_char;

@@ -96,10 +96,14 @@ pub struct Case {
     pub builds: Vec<Build>,
     /// Stock modules that the guest can load.
     pub modules: Vec<String>,
-    /// C program for the guest, compiled statically.
+    /// C program for the guest, compiled statically; a path that is not absolute is one of the kernel's source.
     pub helper: Option<PathBuf>,
     /// Other cases whose checks it makes, in this order.
     pub along: Vec<Along>,
+    /// Programs of this machine that the guest gets in the place of busybox' own.
+    pub programs: Vec<String>,
+    /// Folders of the kernel's source whose files the guest gets.
+    pub sources: Vec<PathBuf>,
     /// Steps that must be reported, in order.
     pub steps: Vec<String>,
     /// What the tool's output must contain.
@@ -160,7 +164,8 @@ fn case(folder: &Path) -> Result<Case> {
         builds.push(build(folder, &key, &value));
     }
     for (key, value) in conf.take_prefixed("target.") {
-        builds.push(Build { maker: Maker::Kbuild, ..build(folder, &key, &value) });
+        let patches = vec![case_or_kernel(folder, &value)];
+        builds.push(Build { maker: Maker::Kbuild, patches, ..build(folder, &key, "") });
     }
     for (key, value) in conf.take_prefixed("rust.") {
         let (targets, rest): (Vec<&str>, Vec<&str>) =
@@ -209,7 +214,9 @@ fn case(folder: &Path) -> Result<Case> {
         builds,
         modules,
         along,
-        helper: conf.one("helper")?.map(|file| folder.join(file)),
+        helper: conf.one("helper")?.map(|file| case_or_kernel(folder, &file)),
+        programs: conf.words("programs"),
+        sources: conf.words("sources").into_iter().map(PathBuf::from).collect(),
         steps,
         says: conf.all("says"),
         warns: conf.all("warns"),
@@ -220,6 +227,9 @@ fn case(folder: &Path) -> Result<Case> {
     };
     conf.done()?;
     check_patches(&case.builds)?;
+    // Others of the boot would get them, too.
+    let shares = !case.programs.is_empty() && !case.alone;
+    anyhow::ensure!(!shares, "`{}`: `programs` without `alone = yes`", case.name);
     Ok(case)
 }
 
@@ -257,6 +267,12 @@ fn build(folder: &Path, name: &str, value: &str) -> Build {
         targets: Vec::new(),
         setup: None,
     }
+}
+
+/// A file of the case or, where the folder has none of that name, of the kernel's source.
+fn case_or_kernel(folder: &Path, file: &str) -> PathBuf {
+    let ours = folder.join(file);
+    if ours.is_file() { ours } else { PathBuf::from(file) }
 }
 
 fn check_patches(builds: &[Build]) -> Result<()> {
@@ -466,5 +482,7 @@ mod tests {
         assert!(case(dir.path()).unwrap_err().to_string().contains("no kernel `stock-6.2`"));
         let dir = folder("title = t\nbuild.one = 2.patch");
         assert!(case(dir.path()).unwrap_err().to_string().contains("2.patch"));
+        let dir = folder("title = t\nbuild.one = 1.patch\nprograms = bash");
+        assert!(case(dir.path()).unwrap_err().to_string().contains("alone = yes"));
     }
 }

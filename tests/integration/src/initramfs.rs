@@ -1,6 +1,8 @@
 //! Builds the guest's first root: static busybox, the scripts in `guest/`, the modules of the
-//! stock kernel that the cases load, and for each case its script, its helper and its patches.
+//! stock kernel that the cases load, and for each case its script, its helper, its patches, and what it
+//! takes from the kernel's source and from this machine.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +13,9 @@ use anyhow::Result;
 use crate::case::Case;
 use crate::case::Pinned;
 use crate::cpio::Archive;
+use crate::kernel::KernelSet;
 use crate::modules;
+use crate::programs;
 
 const INIT: &str = include_str!("../guest/init");
 const LIB: &str = include_str!("../guest/lib.sh");
@@ -64,9 +68,9 @@ pub fn probe() -> Result<Vec<u8>> {
 /// The archive for one boot that runs `cases` in order.
 ///
 /// # Errors
-/// When a module is missing from the stock kernel, a helper does not compile, or busybox is
-/// missing.
-pub fn for_cases(modules_dir: &Path, cases: &[GuestCase<'_>]) -> Result<Vec<u8>> {
+/// When a module is missing from the stock kernel, a helper does not compile, or busybox or another
+/// program is missing.
+pub fn for_cases(kernel: &KernelSet, cases: &[GuestCase<'_>]) -> Result<Vec<u8>> {
     let mut archive = base()?;
     let mut order = String::new();
     let mut stock = Vec::new();
@@ -88,17 +92,22 @@ pub fn for_cases(modules_dir: &Path, cases: &[GuestCase<'_>]) -> Result<Vec<u8>>
             archive.file(&format!("{dir}/{}.name", patch.build), 0o644, name.as_bytes());
         }
         if let Some(source) = &case.helper {
-            archive.file(&format!("bin/{}", helper_name(source)), 0o755, &compile(source)?);
+            let program = compile(&kernel.source.join(source))?;
+            archive.file(&format!("bin/{}", helper_name(source)), 0o755, &program);
         }
+        for folder in &case.sources {
+            add_files(&mut archive, &dir, &kernel.source.join(folder))?;
+        }
+        programs::add(&mut archive, &case.programs)?;
         stock.extend(case.modules.iter().cloned());
     }
     stock.sort();
     stock.dedup();
-    for module in modules::with_dependencies(modules_dir, &stock)? {
+    for module in modules::with_dependencies(&kernel.modules, &stock)? {
         archive.file(&format!("modules/{}.ko", module.name), 0o644, &module.bytes);
     }
     for name in &stock {
-        let needed = modules::with_dependencies(modules_dir, std::slice::from_ref(name))?;
+        let needed = modules::with_dependencies(&kernel.modules, std::slice::from_ref(name))?;
         let names: Vec<String> = needed.into_iter().map(|module| module.name).collect();
         archive.file(&format!("modules/{name}.order"), 0o644, names.join("\n").as_bytes());
     }
@@ -145,6 +154,21 @@ fn tools() -> Result<Archive> {
         archive.symlink(&format!("bin/{applet}"), "busybox");
     }
     Ok(archive)
+}
+
+/// The files of a folder, but not of those in it.
+fn add_files(archive: &mut Archive, place: &str, folder: &Path) -> Result<()> {
+    let unreadable = || format!("cannot read `{}`", folder.display());
+    for entry in std::fs::read_dir(folder).with_context(unreadable)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_file() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let mode = metadata.permissions().mode() & 0o777;
+            archive.file(&format!("{place}/{name}"), mode, &std::fs::read(entry.path())?);
+        }
+    }
+    Ok(())
 }
 
 /// The helper's name in the guest: its file name without `.c`.

@@ -13,6 +13,7 @@ pub mod initramfs;
 pub mod kernel;
 pub mod modules;
 pub mod mutate;
+pub mod programs;
 pub mod qemu;
 pub mod rebuild;
 pub mod self_diff;

@@ -23,20 +23,10 @@ use core::mem::ManuallyDrop;
 use core::ptr;
 use core::ptr::NonNull;
 
+use crate::author::memory::Alloc;
 use crate::errno::Error;
 use crate::errno::Result;
 use crate::glue;
-
-/// How memory for a shadow variable may be had.
-///
-/// C header: [`include/linux/gfp_types.h`](srctree/include/linux/gfp_types.h)
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alloc {
-    /// The caller may sleep: `GFP_KERNEL`.
-    Kernel,
-    /// The caller must not sleep: `GFP_ATOMIC`.
-    Atomic,
-}
 
 /// All shadow variables of one number, which have values of type `T`.
 ///
@@ -152,19 +142,6 @@ impl<T: Send + Sync> Shadow<T> {
     pub unsafe fn free_all(&self) {
         // SAFETY: By this function's contract; by the invariant there are `T`s.
         unsafe { glue::klp_shadow_free_all(self.id, destructor::<T>()) };
-    }
-}
-
-impl Alloc {
-    #[inline]
-    fn flags(self) -> u32 {
-        // SAFETY: The glue's constants, which nothing writes.
-        unsafe {
-            match self {
-                Self::Kernel => glue::kpatch_glue_gfp_kernel,
-                Self::Atomic => glue::kpatch_glue_gfp_atomic,
-            }
-        }
     }
 }
 

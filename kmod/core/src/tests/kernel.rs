@@ -44,8 +44,11 @@ pub(super) fn shadows() -> usize {
     SHADOWS.with_borrow(BTreeMap::len)
 }
 
+/// What this kernel calls `GFP_KERNEL`.
+pub(super) const GFP_KERNEL: u32 = 0xcc0;
+
 #[no_mangle]
-static kpatch_glue_gfp_kernel: u32 = 0xcc0;
+static kpatch_glue_gfp_kernel: u32 = GFP_KERNEL;
 #[no_mangle]
 static kpatch_glue_gfp_atomic: u32 = 0x820;
 

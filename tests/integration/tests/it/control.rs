@@ -160,6 +160,8 @@ fn scripted(lines: &str) -> Case {
         modules: Vec::new(),
         helper: None,
         along: Vec::new(),
+        programs: Vec::new(),
+        sources: Vec::new(),
         steps: vec!["only".to_owned()],
         says: Vec::new(),
         warns: Vec::new(),

@@ -333,6 +333,8 @@ impl Built {
                 modules: stock.then(|| self.object.clone()).into_iter().collect(),
                 helper: None,
                 along: Vec::new(),
+                programs: Vec::new(),
+                sources: Vec::new(),
                 steps: ["before", "loaded", "disabled", "unloaded"].map(str::to_owned).to_vec(),
                 says: Vec::new(),
                 warns: Vec::new(),

@@ -198,16 +198,10 @@ impl Suite {
     }
 }
 
-/// Has kbuild make a module of a C file of the case or, where that has none of the name, of the kernel's.
+/// Has kbuild make a module of a C file of the case or of the kernel's source.
 fn module(target: &Target, build: &Build, dir: &Path) -> Result<Ran> {
     let started = Instant::now();
     let [source] = build.patches.as_slice() else { anyhow::bail!("a module of one file") };
-    let source = if source.is_file() {
-        source.clone()
-    } else {
-        let inside = source.strip_prefix(here().join("cases"))?;
-        inside.components().skip(1).collect()
-    };
     let cache = kernel::cache_dir();
     let source = source.to_string_lossy();
     let module = rebuild::module(&target.kernel, &cache, &source, dir)?;

@@ -29,8 +29,9 @@ use crate::suite::here;
 /// Boot and power off of an emulated guest on a busy machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
-/// Each case has its transitions, of which one may take a minute.
+/// Each case has its transitions, of which one may take a minute: of four steps two are one.
 const CASE_LIMIT: Duration = Duration::from_secs(60);
+const CASE_STEPS: usize = 4;
 
 /// The kernel, the CPU model and the cases of a boot.
 type Boot<'a> = (&'static Known, Cpu, Vec<&'a Case>);
@@ -231,8 +232,9 @@ fn boot_kernel(
     guests: &[GuestCase<'_>],
     place: &str,
 ) -> Result<(serial::Log, End)> {
-    let initramfs = initramfs::for_cases(&kernel.modules, guests)?;
-    let limit = BOOT_LIMIT + CASE_LIMIT * u32::try_from(guests.len())?;
+    let initramfs = initramfs::for_cases(kernel, guests)?;
+    let cases = guests.iter().map(|guest| guest.case.steps.len().div_ceil(CASE_STEPS));
+    let limit = BOOT_LIMIT + CASE_LIMIT * u32::try_from(cases.sum::<usize>())?;
     let outcome = qemu::run(&Vm {
         kernel: &kernel.image,
         initramfs: &initramfs,
