@@ -88,13 +88,13 @@ impl Line {
         let mut digits = [0; 20];
         let mut count: usize = 0;
         for digit in digits.iter_mut().rev() {
-            let last = value.wrapping_rem(base) as u8;
+            let last = value.checked_rem(base).unwrap_or(0) as u8;
             *digit = if last < 10 {
                 b'0'.wrapping_add(last)
             } else {
                 b'a'.wrapping_add(last).wrapping_sub(10)
             };
-            value = value.wrapping_div(base);
+            value = value.checked_div(base).unwrap_or(0);
             count = count.wrapping_add(1);
             if value == 0 {
                 break;

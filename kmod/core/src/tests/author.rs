@@ -74,8 +74,8 @@ impl Livepatch for Example {
             .callbacks::<Told>(),
         Object::module(
             c"ext4",
-            // SAFETY: As above.
             &[
+                // SAFETY: As above.
                 unsafe { Func::new(c"two", new_function as *const c_void) }.at(3),
                 // SAFETY: As above.
                 unsafe { Func::new(c"three", new_function as *const c_void) },

@@ -137,7 +137,7 @@ extern "C" fn klp_shadow_get_or_alloc(
     get_or_alloc((object, id), size, flags, (constructor, data), false)
 }
 
-fn destroy(key: Key, mut data: Box<[u64]>, destructor: Option<ShadowDestructor>) {
+fn destroy(key: Key, data: &mut [u64], destructor: Option<ShadowDestructor>) {
     if let Some(destructor) = destructor {
         // SAFETY: The core's, with the data that its constructor filled.
         unsafe { destructor(ptr::without_provenance_mut(key.0), data.as_mut_ptr().cast()) };
@@ -151,8 +151,8 @@ extern "C" fn klp_shadow_free(
     destructor: Option<ShadowDestructor>,
 ) {
     let key = (object.addr(), id);
-    if let Some(data) = SHADOWS.with_borrow_mut(|all| all.remove(&key)) {
-        destroy(key, data, destructor);
+    if let Some(mut data) = SHADOWS.with_borrow_mut(|all| all.remove(&key)) {
+        destroy(key, &mut data, destructor);
     }
 }
 
@@ -160,7 +160,7 @@ extern "C" fn klp_shadow_free(
 extern "C" fn klp_shadow_free_all(id: c_ulong, destructor: Option<ShadowDestructor>) {
     let all =
         SHADOWS.with_borrow_mut(|all| all.extract_if(.., |key, _| key.1 == id).collect::<Vec<_>>());
-    for (key, data) in all {
-        destroy(key, data, destructor);
+    for (key, mut data) in all {
+        destroy(key, &mut data, destructor);
     }
 }
