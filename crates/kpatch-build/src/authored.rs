@@ -32,7 +32,7 @@ use crate::work_dir::WorkDir;
 
 /// Builds a livepatch module from a livepatch that is written in Rust.
 ///
-/// The source is one file: a crate without `std` that uses `kpatch_core` (kmod/core of the project) and says
+/// The source is the root of a crate without `std`, with its modules in files beside it, that uses `kpatch_core` (kmod/core of the project) and says
 /// by `livepatch!` what it patches. examples/rust has some to begin with.
 #[derive(Debug, Clone, Args)]
 pub struct RustArguments {

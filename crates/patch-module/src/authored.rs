@@ -50,7 +50,7 @@ pub struct Authored {
     pub outliving: Vec<String>,
 }
 
-/// Compiles `source`, which is one file, for the module `name`; see [`crate::build`] for the rest.
+/// Compiles `source`, a crate whose modules are in files beside it, for the module `name`; see [`crate::build`] for the rest.
 ///
 /// # Errors
 /// Refusals when the template cannot be used, or the code needs what kernels without Rust do not have;

@@ -129,14 +129,28 @@ pub(crate) fn lay_out(
     Ok(())
 }
 
-/// Hands the source of a livepatch in Rust to kbuild, and returns the object that comes of it.
+/// Hands the source of a livepatch in Rust to kbuild, with the modules that may lie beside it, and returns the
+/// object that comes of it.
 fn lay_out_author(directory: &Path, authored: &Authored) -> Result<String> {
     let place = directory.join(AUTHOR_DIRECTORY);
     fs::create_dir_all(&place).with_context(|| format!("cannot create `{}`", place.display()))?;
-    let file = place.join(format!("{}.rs", authored.crate_name));
-    fs::copy(&authored.source, file)
-        .with_context(|| format!("cannot copy `{}`", authored.source.display()))?;
+    let root = format!("{}.rs", authored.crate_name);
+    let beside = authored.source.parent().context("a source in no directory")?;
+    for entry in beside.read_dir().with_context(|| format!("in `{}`", beside.display()))? {
+        let file = entry?.path();
+        let is_source = file.extension().is_some_and(|extension| extension == "rs");
+        // The root comes last, so that it wins over a module of its crate's name.
+        if let Some(name) = file.file_name().filter(|_| is_source && file.is_file()) {
+            copy(&file, &place.join(name))?;
+        }
+    }
+    copy(&authored.source, &place.join(root))?;
     Ok(author_object_of(&authored.crate_name))
+}
+
+fn copy(file: &Path, place: &Path) -> Result<()> {
+    fs::copy(file, place).with_context(|| format!("cannot copy `{}`", file.display()))?;
+    Ok(())
 }
 
 /// Where kbuild leaves what it compiles of it, relative to the directory.
@@ -396,6 +410,40 @@ mod tests {
             assert_eq!(read(&format!("{dir}/{name}.o_shipped")), "object");
             assert_eq!(read(&format!("{dir}/.{name}.o.cmd")), "");
         }
+    }
+
+    #[test]
+    fn a_livepatch_in_rust_is_compiled_here_or_by_kbuild() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for (name, text) in [("live-patch.rs", "root"), ("part.rs", "part"), ("notes.txt", "")] {
+            fs::write(path(name), text).unwrap();
+        }
+        fs::write(path("authored.o"), "object").unwrap();
+        let authored = Authored {
+            crate_name: "live_patch".to_owned(),
+            source: path("live-patch.rs"),
+            object: path("authored.o"),
+            functions: 1,
+            callbacks: 0,
+            objects: [livepatch::VMLINUX.to_owned()].into(),
+            outliving: Vec::new(),
+        };
+        let module = PatchModule { code: PatchCode::Author(&authored), ..module(&[]) };
+        let place = path("module");
+        let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
+
+        lay_out(&place, Some(&path("authored.o")), &module).unwrap();
+        let makefile = read("patch.mk");
+        assert!(makefile.ends_with(" part/author.o part/authored.o\n"), "{makefile}");
+        assert_eq!(read("part/authored.o_shipped"), "object");
+        assert!(read("part/counts.h").contains("#define KPATCH_AUTHORED 1\n"));
+
+        lay_out(&place, None, &module).unwrap();
+        assert!(read("patch.mk").contains(" part/author.o author/live_patch.o\nRUSTFLAGS_core/"));
+        assert_eq!(read("author/live_patch.rs"), "root");
+        assert_eq!(read("author/part.rs"), "part");
+        assert!(!place.join("author/notes.txt").exists());
     }
 
     #[test]
