@@ -15,20 +15,15 @@ use patch_module::Code;
 use patch_module::PatchModule;
 use patch_module::Template;
 use shipped_kernel::Module;
-use tool_run::ToolLog;
 
-use crate::cache::Cache;
 use crate::cli;
-use crate::farm::Farms;
 use crate::gate;
 use crate::link;
 use crate::outcome::Usage;
-use crate::prepare;
-use crate::progress::Progress;
+use crate::session;
+use crate::session::Session;
 use crate::settings::Settings;
-use crate::target;
 use crate::target::Target;
-use crate::work_dir::WorkDir;
 
 /// Builds a livepatch module from a livepatch that is written in Rust.
 ///
@@ -71,36 +66,25 @@ pub struct RustArguments {
 /// # Errors
 /// [`Usage`], refusals and tool failures, to be told apart by [`crate::outcome::exit_code`].
 pub fn run(arguments: &RustArguments, mut out: impl Write) -> Result<()> {
-    let settings = &arguments.settings;
-    let progress = Progress::new(settings.verbose);
-    let jobs = settings.jobs();
     let name = name(arguments).map_err(Usage)?;
     if !arguments.livepatch.is_file() {
         return Err(Usage(format!("cannot read `{}`", arguments.livepatch.display())).into());
     }
-    let parts = target::locate(settings)?;
-    let cache = Cache::open(&settings.cache().map_err(Usage)?)?;
-    let work = WorkDir::open(settings, &cache)?;
-    let log = ToolLog::open(&work.path.join("log"))?;
-    let tree = progress.step("read the source tree", || parts.read_source(&settings.source))?;
-    let target = progress.step("read the kernel's image and symbols", || {
-        target::open(parts, &tree.root, &tree.version)
-    })?;
+    let session = session::open(&arguments.settings)?;
+    let Session { progress, jobs, cache, work, log, target, .. } = &session;
     let only_on = match arguments.no_build_id_check {
         true => None,
         false => Some(target.identity.as_ref().map_err(Refusal::clone)?),
     };
-    let farms = progress.step("link the source tree", || Farms::open(&cache, &tree))?;
-    let origin = target.origin();
-    let prepared = prepare::open(&cache, &tree, &farms.base(), &origin, jobs, &log, &progress)?;
-    let options = link::options(&target)?;
-    let kernel = link::kernel(&target, &prepared, &options);
+    let prepared = session.prepare()?;
+    let options = link::options(target)?;
+    let kernel = link::kernel(target, &prepared, &options);
 
     let places = (work.path.as_path(), cache.root());
     let _lock = prepared.lock()?;
     let authored = progress.step("compile", || {
         let source = (name.as_str(), arguments.livepatch.as_path());
-        patch_module::compile_authored(&kernel, source, arguments.template, places, jobs, &log)
+        patch_module::compile_authored(&kernel, source, arguments.template, places, *jobs, log)
     })?;
     for name in &authored.outliving {
         progress.warning(&format!(
@@ -108,7 +92,7 @@ pub fn run(arguments: &RustArguments, mut out: impl Write) -> Result<()> {
              disabled: the module cannot be unloaded (`#[inline(always)]` on what it ends with helps)"
         ));
     }
-    let modules = modules(&authored, &arguments.other_modules, &target)?;
+    let modules = modules(&authored, &arguments.other_modules, target)?;
     let build_ids = authored
         .objects
         .iter()
@@ -129,13 +113,13 @@ pub fn run(arguments: &RustArguments, mut out: impl Write) -> Result<()> {
         template: arguments.template,
     };
     let intermediate = progress.step("link the module", || {
-        patch_module::build(&kernel, &module, places.0, places.1, jobs, &log)
+        patch_module::build(&kernel, &module, places.0, places.1, *jobs, log)
     })?;
     let module = progress.step("convert and verify", || {
-        link::convert(&intermediate, &modules, &target, &arguments.output, &name)
+        link::convert(&intermediate, &modules, target, &arguments.output, &name)
     })?;
     writeln!(out, "{}", module.display())?;
-    work.done(settings.keep, &progress)
+    session.work.done(arguments.settings.keep, &session.progress)
 }
 
 /// The name of the module: as given, or the file's.

@@ -32,6 +32,7 @@ pub mod reroute;
 pub mod resolve;
 pub mod run;
 pub mod run_pre;
+pub mod session;
 pub mod settings;
 pub mod source_tree;
 pub mod target;

@@ -2,7 +2,6 @@
 //! code that they give. Nothing is patched.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -10,25 +9,19 @@ use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 use rayon::prelude::*;
 use serde::Serialize;
-use tool_run::ToolLog;
 
 use crate::author_headers::AuthorHeaders;
-use crate::cache::Cache;
 use crate::compile;
 use crate::compile::Setting;
 use crate::compile::Unpatched;
-use crate::farm::Farms;
 use crate::front;
 use crate::modules::Modules;
 use crate::objects;
-use crate::outcome::Usage;
-use crate::prepare;
-use crate::progress::Progress;
 use crate::run_pre;
+use crate::session;
+use crate::session::Session;
 use crate::settings::Settings;
-use crate::target;
 use crate::target::Target;
-use crate::work_dir::WorkDir;
 
 /// Says whether source files compile to what a kernel runs.
 ///
@@ -78,36 +71,24 @@ pub struct ObjectMatch {
 /// # Errors
 /// Refusals for all that is not what runs; tool failures.
 pub fn run(arguments: &MatchArguments, mut out: impl Write) -> Result<()> {
-    let settings = &arguments.settings;
-    let progress = Progress::new(settings.verbose);
-    let jobs = settings.jobs();
-    rayon::ThreadPoolBuilder::new().num_threads(jobs).build_global().ok();
-    let parts = target::locate(settings)?;
-    let cache = Cache::open(&settings.cache().map_err(Usage)?)?;
-    let work = WorkDir::open(settings, &cache)?;
-    let log = ToolLog::open(&work.path.join("log"))?;
-    let tree = progress.step("read the source tree", || parts.read_source(&settings.source))?;
-    let target = progress.step("read the kernel's image and symbols", || {
-        target::open(parts, &tree.root, &tree.version)
-    })?;
-    let farms = progress.step("link the source tree", || Farms::open(&cache, &tree))?;
-    let origin = target.origin();
-    let prepared = prepare::open(&cache, &tree, &farms.base(), &origin, jobs, &log, &progress)?;
+    let session = session::open(&arguments.settings)?;
+    let Session { progress, jobs, cache, work, log, tree, target } = &session;
+    let prepared = session.prepare()?;
     let database = prepared.database()?;
     let config = std::fs::read_to_string(prepared.objects.join(".config"))?;
     let files = arguments.files.iter().cloned();
-    let units = front::units(&database, &tree, files, &config, &progress)?;
+    let units = front::units(&database, tree, files, &config, progress)?;
     let setting = Setting {
-        cache: &cache,
+        cache,
         prepared: &prepared,
-        headers: &AuthorHeaders::lay_out(&cache)?,
+        headers: &AuthorHeaders::lay_out(cache)?,
         source: &tree.root,
         work: &work.path,
-        jobs,
-        log: &log,
+        jobs: *jobs,
+        log,
     };
     let objects = progress.step("compile", || compile::unpatched(&setting, &units))?;
-    let matched = progress.step("match with what runs", || match_all(&objects, &target))?;
+    let matched = progress.step("match with what runs", || match_all(&objects, target))?;
     let refusals: Vec<Refusal> = matched.iter().flat_map(|(_, why)| why.clone()).collect();
     let report = MatchReport { objects: matched.into_iter().map(|(object, _)| object).collect() };
     if arguments.json {
@@ -116,9 +97,7 @@ pub fn run(arguments: &MatchArguments, mut out: impl Write) -> Result<()> {
         write!(out, "{}", text(&report))?;
     }
     let done = Refusals::none_or(refusals, ());
-    let path: PathBuf = work.path.clone();
-    work.done(settings.keep, &progress)?;
-    progress.detail(&format!("work directory was {}", path.display()));
+    session.work.done(arguments.settings.keep, &session.progress)?;
     Ok(done?)
 }
 
