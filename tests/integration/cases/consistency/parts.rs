@@ -27,13 +27,21 @@ extern "C" fn part_second() -> c_int {
 /// Replaces `int part_sleep(struct completion *done)`.
 unsafe extern "C" fn part_sleep(done: *mut c_void) -> c_int {
     // SAFETY: The caller hands over a completion, and may sleep; here and below.
-    if unsafe { wait_for_completion_killable(done) } != 0 { EINTR } else { NEW }
+    if unsafe { wait_for_completion_killable(done) } != 0 {
+        EINTR
+    } else {
+        NEW
+    }
 }
 
 /// Replaces `int part_nap(struct completion *done)`.
 unsafe extern "C" fn part_nap(done: *mut c_void) -> c_int {
     // SAFETY: As above.
-    if unsafe { wait_for_completion_interruptible(done) } != 0 { ERESTARTSYS } else { NEW }
+    if unsafe { wait_for_completion_interruptible(done) } != 0 {
+        ERESTARTSYS
+    } else {
+        NEW
+    }
 }
 
 /// Replaces `int part_work(void)`.
