@@ -17,6 +17,9 @@
 static struct proc_dir_entry *folder;
 static DECLARE_COMPLETION(gate);
 
+/* Nobody can trace this one, and so nobody can patch it. */
+static noinline notrace __attribute__((noipa, used)) int part_quiet(void) { return 1; }
+
 /* Two that must agree with each other. */
 PATCHABLE int part_first(void) { return 1; }
 PATCHABLE int part_second(void) { return 1; }
@@ -170,13 +173,14 @@ struct settings {
 	int limit;
 };
 
-static struct settings *settings;
+struct settings *part_settings;
+EXPORT_SYMBOL_GPL(part_settings);
 
 PATCHABLE void part_set_up(struct settings *fresh) { fresh->limit = 10; }
 
 static int limit_show(struct seq_file *m, void *v)
 {
-	seq_printf(m, "%d\n", settings->limit);
+	seq_printf(m, "%d\n", part_settings->limit);
 	return 0;
 }
 
@@ -198,6 +202,9 @@ static ssize_t do_write(struct file *file, const char __user *from, size_t count
 	case 'k': /* kick */
 		wake_up_process(thread);
 		return count;
+	case 'l': /* limit */
+		part_settings->limit = 99;
+		return count;
 	}
 	return -EINVAL;
 }
@@ -206,11 +213,11 @@ static const struct proc_ops do_ops = { .proc_write = do_write };
 
 static int __init parts_init(void)
 {
-	settings = kzalloc(sizeof(*settings), GFP_KERNEL);
+	part_settings = kzalloc(sizeof(*part_settings), GFP_KERNEL);
 	folder = proc_mkdir("parts", NULL);
-	if (!settings || !folder)
+	if (!part_settings || !folder)
 		return -ENOMEM;
-	part_set_up(settings);
+	part_set_up(part_settings);
 	proc_create_single("pair", 0444, folder, pair_show);
 	proc_create_single("slow_pair", 0444, folder, slow_pair_show);
 	proc_create_single("sleep", 0444, folder, sleep_show);
@@ -228,7 +235,7 @@ static void __exit parts_exit(void)
 {
 	kthread_stop(thread);
 	proc_remove(folder);
-	kfree(settings);
+	kfree(part_settings);
 }
 
 module_init(parts_init);
