@@ -227,6 +227,20 @@ mixed() {
 	klp_unload half
 }
 
+# A processor that is not there does not keep anyone waiting, and its idle task is on the right side when it is
+# back.
+offline() {
+	cpu=/sys/devices/system/cpu/cpu1/online
+	works sh -c "echo 0 >$cpu"
+	klp_load half
+	is "2 2" cat $PARTS/pair
+	works sh -c "echo 1 >$cpu"
+	is "2 2" taskset 2 cat $PARTS/pair
+	klp_disable half
+	klp_unload half
+	is "1 1" taskset 2 cat $PARTS/pair
+}
+
 # Who forces a patch out while someone sleeps in it never unloads it.
 forced() {
 	gate close
@@ -257,7 +271,7 @@ forced() {
 
 run() {
 	for name in before asleep born-changed born-unchanged woken asleep-again reversed reversed-back \
-		signalled never-mixed mixed forced; do
+		signalled never-mixed mixed offline forced; do
 		step $name "$(echo $name | tr - _)"
 	done
 	rmmod parts

@@ -65,6 +65,18 @@ no_symbol_in_module() {
 	refused "Invalid argument" "symbol 'part_fir5t' not found in symbol table" "init;exit;" $swapped
 }
 
+# A name that several functions have, and nothing that tells which of them is meant.
+ambiguous() {
+	with version_proc_show m_show
+	refused "Invalid argument" "unresolvable ambiguity for symbol 'm_show'" "init;exit;" $swapped
+}
+
+# What the module loader and the livepatch core agree on by a mark in the module.
+unmarked() {
+	with livepatch=Y unmarked=Y
+	refused "Invalid argument" "module fails_one is not marked as a livepatch module" "init;exit;" $swapped
+}
+
 # A function that the tracer cannot enter. What was done before is undone.
 no_entry() {
 	with version_proc_show exc_page_fault
@@ -145,8 +157,8 @@ well() {
 }
 
 run() {
-	for name in before init no-symbol no-symbol-in-module no-entry no-entry-in-module no-tracer callback \
-		busy not-in-later-module well; do
+	for name in before init no-symbol no-symbol-in-module ambiguous unmarked no-entry no-entry-in-module \
+		no-tracer callback busy not-in-later-module well; do
 		step $name "$(echo $name | tr - _)"
 	done
 	rmmod parts

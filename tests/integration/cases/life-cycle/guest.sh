@@ -88,6 +88,37 @@ sysfs() {
 	shows 1
 }
 
+# hits PROBE: how often a probe was met.
+hits() { awk -v "probe=$1" '$1 == probe { print $2 }' /sys/kernel/tracing/kprobe_profile; }
+
+# Probes of the function's beginning and of its return are met, whoever they find there. One within the old
+# function is as good as gone.
+probed() {
+	probes=/sys/kernel/tracing/kprobe_events
+	works sh -c "echo 'p:kpatch/entry version_proc_show' >>$probes"
+	works sh -c "echo 'r:kpatch/return version_proc_show' >>$probes"
+	offset=9
+	until echo "p:kpatch/inside version_proc_show+$offset" >>$probes 2>/dev/null || [ $offset -gt 40 ]; do
+		offset=$((offset + 1))
+	done
+	works sh -c "echo 1 >/sys/kernel/tracing/events/kpatch/enable"
+	cat /proc/version >/dev/null
+	is "1 0 1" echo "$(hits entry) $(hits inside) $(hits return)"
+	klp_disable one
+	cat /proc/version >/dev/null
+	is "2 1 2" echo "$(hits entry) $(hits inside) $(hits return)"
+	klp_unload one
+	# The other way round: the probes are there, and the patch comes.
+	layer one 1
+	cat /proc/version >/dev/null
+	is "3 1 3" echo "$(hits entry) $(hits inside) $(hits return)"
+	echo 0 >/sys/kernel/tracing/events/kpatch/enable
+	for probe in entry return inside; do
+		works sh -c "echo '-:kpatch/$probe' >>$probes"
+	done
+	shows 1
+}
+
 object_comes() {
 	stock loop
 	is 1 cat $PATCHES/one/loop/patched
@@ -175,7 +206,7 @@ gone() {
 }
 
 run() {
-	for name in before loaded sysfs object-comes disabled unloaded again stacked in-order out-of-order \
+	for name in before loaded sysfs probed object-comes disabled unloaded again stacked in-order out-of-order \
 		replaced gone; do
 		step $name "$(echo $name | tr - _)"
 	done
