@@ -31,14 +31,25 @@ state() {
 	done
 }
 
-# soon SIDE PID: a task gets there, in far less time than the kernel takes to look again.
+# soon SIDE PID: a task gets there.
 soon() {
 	tries=0
-	until [ "$(cat "/proc/$2/patch_state")" = "$1" ] || [ $tries -gt 20 ]; do
+	until [ "$(cat "/proc/$2/patch_state")" = "$1" ] || [ $tries -gt 100 ]; do
 		tries=$((tries + 1))
-		usleep 10000
+		usleep 50000
 	done
 	state "$1" "$2"
+}
+
+# thread_runs PART: the thread comes out of that part when it is kicked.
+thread_runs() {
+	kick
+	tries=0
+	until [ "$(cat $PARTS/thread)" = "$1" ] || [ $tries -gt 100 ]; do
+		tries=$((tries + 1))
+		usleep 50000
+	done
+	is "$1" cat $PARTS/thread
 }
 
 # stalled ENABLED: the transition does not end, though the kernel looks about once a second.
@@ -78,7 +89,7 @@ asleep() {
 	state 0 $asleep $between $forker
 }
 
-# Children are on their parent's side: those of tasks that changed.
+# Children are born on their parent's side: those of tasks that changed.
 born_changed() {
 	sides=$(for i in 1 2 3 4 5 6 7 8 9 10; do sh -c 'cat /proc/self/patch_state'; done | sort -u)
 	[ "$sides" = 1 ] || wrong "children are on the sides $sides"
@@ -102,8 +113,7 @@ woken() {
 	is 1 cat $WHOLE/enabled
 	state -1 self 1 "$thread"
 	is 2 cat $PARTS/sleep
-	kick
-	is 2 cat $PARTS/thread
+	thread_runs 2
 }
 
 # The same on the way back, from the new function to the old one.
@@ -127,12 +137,11 @@ asleep_again() {
 	until_gone $WHOLE
 	klp_unload whole
 	before
-	kick
-	is 1 cat $PARTS/thread
+	thread_runs 1
 }
 
-# Of a patch that does not get in, the way back is free: who stalled it is where it should be. So it is the
-# kernel's next look that ends it; until then it can be turned around once more.
+# Of a patch that does not get in, the way back is free: who stalled it is where it should be. Only the thread has
+# gone in, and sleeps there: until it is kicked, all can be turned around once more.
 reversed() {
 	gate close
 	sleeper sleep
