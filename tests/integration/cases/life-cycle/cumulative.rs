@@ -18,7 +18,7 @@ extern "C" {
     fn seq_printf(file: *mut c_void, format: *const c_char, ...);
 }
 
-/// Replaces `static int version_proc_show(struct seq_file *m, void *v)`.
+/// Replaces `static int uptime_proc_show(struct seq_file *m, void *v)`.
 unsafe extern "C" fn show_all(file: *mut c_void, _: *mut c_void) -> c_int {
     // SAFETY: The kernel hands us the file that it is about to show; there is nothing to format.
     unsafe { seq_printf(file, c"all layers\n".as_ptr()) };
@@ -30,7 +30,7 @@ struct Cumulative;
 impl Livepatch for Cumulative {
     // SAFETY: It has the old one's parameters and result, and shows a line, too.
     const PATCH: Patch = Patch::new(unsafe {
-        &[Object::vmlinux(&[Func::new(c"version_proc_show", show_all as *const c_void)])]
+        &[Object::vmlinux(&[Func::new(c"uptime_proc_show", show_all as *const c_void)])]
     })
     .replace(true);
 }

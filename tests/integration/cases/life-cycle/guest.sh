@@ -3,6 +3,7 @@ PATCHES=/sys/kernel/livepatch
 TRACED=/sys/kernel/tracing/enabled_functions
 
 setup() {
+	rmmod loop 2>/dev/null
 	works insmod "/guest/$CASE/parts.ko"
 	mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 	[ -f $TRACED ] || wrong "there is no $TRACED"
@@ -10,9 +11,9 @@ setup() {
 
 # shows LAYER: that layer is on top, in the kernel and in the module.
 shows() {
-	is "layer $1" cat /proc/version
+	is "layer $1" cat /proc/uptime
 	is "$1 1" cat /proc/parts/pair
-	traced version_proc_show 1
+	traced uptime_proc_show 1
 	traced part_first 1
 }
 
@@ -22,9 +23,10 @@ traced() {
 }
 
 before() {
-	has "Linux version" cat /proc/version
+	has . cat /proc/uptime
+	lacks layer cat /proc/uptime
 	is "1 1" cat /proc/parts/pair
-	traced version_proc_show ""
+	traced uptime_proc_show ""
 	traced part_first ""
 }
 
@@ -67,7 +69,7 @@ sysfs() {
 		./transition 444
 		./vmlinux 755
 		./vmlinux/patched 444
-		./vmlinux/version_proc_show,1 755
+		./vmlinux/uptime_proc_show,1 755
 	EOF
 	diff /tmp/expected /tmp/tree >/tmp/difference || wrong "$(cat /tmp/difference)"
 	is one ls $PATCHES
@@ -95,22 +97,22 @@ hits() { awk -v "probe=$1" '$1 == probe { print $2 }' /sys/kernel/tracing/kprobe
 # function is as good as gone.
 probed() {
 	probes=/sys/kernel/tracing/kprobe_events
-	works sh -c "echo 'p:kpatch/entry version_proc_show' >>$probes"
-	works sh -c "echo 'r:kpatch/return version_proc_show' >>$probes"
+	works sh -c "echo 'p:kpatch/entry uptime_proc_show' >>$probes"
+	works sh -c "echo 'r:kpatch/return uptime_proc_show' >>$probes"
 	offset=9
-	until echo "p:kpatch/inside version_proc_show+$offset" >>$probes 2>/dev/null || [ $offset -gt 40 ]; do
+	until echo "p:kpatch/inside uptime_proc_show+$offset" >>$probes 2>/dev/null || [ $offset -gt 40 ]; do
 		offset=$((offset + 1))
 	done
 	works sh -c "echo 1 >/sys/kernel/tracing/events/kpatch/enable"
-	cat /proc/version >/dev/null
+	cat /proc/uptime >/dev/null
 	is "1 0 1" echo "$(hits entry) $(hits inside) $(hits return)"
 	klp_disable one
-	cat /proc/version >/dev/null
+	cat /proc/uptime >/dev/null
 	is "2 1 2" echo "$(hits entry) $(hits inside) $(hits return)"
 	klp_unload one
 	# The other way round: the probes are there, and the patch comes.
 	layer one 1
-	cat /proc/version >/dev/null
+	cat /proc/uptime >/dev/null
 	is "3 1 3" echo "$(hits entry) $(hits inside) $(hits return)"
 	echo 0 >/sys/kernel/tracing/events/kpatch/enable
 	for probe in entry return inside; do
@@ -188,9 +190,9 @@ replaced() {
 	klp_load all
 	until_gone $PATCHES/one
 	until_gone $PATCHES/two
-	is "all layers" cat /proc/version
+	is "all layers" cat /proc/uptime
 	is "1 1" cat /proc/parts/pair
-	traced version_proc_show 1
+	traced uptime_proc_show 1
 	traced part_first ""
 	is 1 cat "$PATCHES/$(name_of all)/replace"
 	is vmlinux sh -c "cd $PATCHES/$(name_of all) && echo */ | tr -d /"

@@ -26,7 +26,7 @@ extern "C" {
     fn sysfs_emit(buffer: *mut c_char, format: *const c_char, ...) -> c_int;
 }
 
-/// Replaces `static int version_proc_show(struct seq_file *m, void *v)`.
+/// Replaces `static int uptime_proc_show(struct seq_file *m, void *v)`.
 unsafe extern "C" fn show_layer(file: *mut c_void, _: *mut c_void) -> c_int {
     // SAFETY: The kernel hands us the file that it is about to show; format and argument fit.
     unsafe { seq_printf(file, c"layer %d\n".as_ptr(), LAYER.get()) };
@@ -50,7 +50,7 @@ impl Livepatch for Layer {
     // SAFETY: All have the old ones' parameters and result, and do nothing but show a line or make a number.
     const PATCH: Patch = Patch::new(unsafe {
         &[
-            Object::vmlinux(&[Func::new(c"version_proc_show", show_layer as *const c_void)]),
+            Object::vmlinux(&[Func::new(c"uptime_proc_show", show_layer as *const c_void)]),
             Object::module(c"parts", &[Func::new(c"part_first", part_layer as *const c_void)]),
             Object::module(
                 c"loop",
