@@ -12,6 +12,10 @@ use anyhow::Result;
 use crate::kernel::KNOWN;
 use crate::kernel::Known;
 
+/// Each case has its transitions, of which one may take a minute: of four steps two are one.
+const SECONDS: usize = 60;
+const STEPS: usize = 4;
+
 /// What makes a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Maker {
@@ -96,8 +100,8 @@ pub struct Case {
     pub builds: Vec<Build>,
     /// Stock modules that the guest can load.
     pub modules: Vec<String>,
-    /// C program for the guest, compiled statically; a path that is not absolute is one of the kernel's source.
-    pub helper: Option<PathBuf>,
+    /// C programs for the guest, compiled statically; a path that is not absolute is one of the kernel's source.
+    pub helpers: Vec<PathBuf>,
     /// Other cases whose checks it makes, in this order.
     pub along: Vec<Along>,
     /// Programs of this machine that the guest gets in the place of busybox' own.
@@ -118,6 +122,10 @@ pub struct Case {
     pub pinned: Pinned,
     /// Whether it needs a boot of its own.
     pub alone: bool,
+    /// How long it may take in an emulated guest on a busy machine, in seconds.
+    pub seconds: u32,
+    /// How often it does the same, if it is about that.
+    pub rounds: Option<u32>,
 }
 
 /// What one run of the tool must end with: a refusal, or a module without a boot.
@@ -201,10 +209,13 @@ fn case(folder: &Path) -> Result<Case> {
     let mut along = Vec::new();
     for other in conf.words("along") {
         let other = case(&folder.join(other))?;
-        anyhow::ensure!(other.helper.is_none(), "`{}` has a helper of its own", other.name);
+        anyhow::ensure!(other.helpers.is_empty(), "`{}` has a helper of its own", other.name);
         modules.extend(other.modules);
         along.push(Along { name: other.name, script: other.script });
     }
+    let cycles = conf.number("cycles")?;
+    let rounds = cycles.map(asked_instead_of).transpose()?;
+    let seconds = conf.number("seconds")?.unwrap_or_else(|| seconds_for(steps.len()));
     let script = folder.join("guest.sh");
     let case = Case {
         name: name(folder),
@@ -214,7 +225,7 @@ fn case(folder: &Path) -> Result<Case> {
         builds,
         modules,
         along,
-        helper: conf.one("helper")?.map(|file| case_or_kernel(folder, &file)),
+        helpers: conf.words("helper").iter().map(|file| case_or_kernel(folder, file)).collect(),
         programs: conf.words("programs"),
         sources: conf.words("sources").into_iter().map(PathBuf::from).collect(),
         steps,
@@ -224,6 +235,8 @@ fn case(folder: &Path) -> Result<Case> {
         kernels,
         pinned: if conf.flag("pinned")? { Pinned::Yes } else { Pinned::No },
         alone: conf.flag("alone")?,
+        seconds: seconds * rounds.unwrap_or(1).div_ceil(cycles.unwrap_or(1).max(1)),
+        rounds,
     };
     conf.done()?;
     check_patches(&case.builds)?;
@@ -231,6 +244,19 @@ fn case(folder: &Path) -> Result<Case> {
     let shares = !case.programs.is_empty() && !case.alone;
     anyhow::ensure!(!shares, "`{}`: `programs` without `alone = yes`", case.name);
     Ok(case)
+}
+
+/// How long a case of so many steps may take, if it does not say so.
+fn seconds_for(steps: usize) -> u32 {
+    u32::try_from(steps.div_ceil(STEPS) * SECONDS).unwrap_or(u32::MAX)
+}
+
+/// What `KPATCH_CYCLES` says, else `usual`.
+fn asked_instead_of(usual: u32) -> Result<u32> {
+    match std::env::var("KPATCH_CYCLES") {
+        Ok(text) => text.parse().with_context(|| format!("`KPATCH_CYCLES={text}`: no number")),
+        Err(_) => Ok(usual),
+    }
 }
 
 fn tool_case(folder: &Path) -> Result<ToolCase> {
@@ -379,6 +405,12 @@ impl Conf {
         }
     }
 
+    fn number(&mut self, key: &str) -> Result<Option<u32>> {
+        let value = self.one(key)?;
+        let number = value.as_ref().map(|value| value.parse()).transpose();
+        number.with_context(|| format!("`{}`: `{key}` is no number", self.file.display()))
+    }
+
     fn take_prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
         let (found, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.entries).into_iter().partition(|e| e.0.starts_with(prefix));
@@ -422,6 +454,7 @@ mod tests {
         assert_eq!(case.kernels.len(), KNOWN.len() - 1);
         assert_eq!(case.warns, ["a", "b"]);
         assert_eq!(case.steps, ["before", "loaded", "disabled", "unloaded"]);
+        assert_eq!((case.seconds, case.rounds), (60, None));
     }
 
     #[test]
@@ -480,6 +513,8 @@ mod tests {
         assert!(case(dir.path()).unwrap_err().to_string().contains("no build: `two`"));
         let dir = folder("title = t\nbuild.one = 1.patch\nkernels = stock-6.2");
         assert!(case(dir.path()).unwrap_err().to_string().contains("no kernel `stock-6.2`"));
+        let dir = folder("title = t\nbuild.one = 1.patch\ncycles = many");
+        assert!(case(dir.path()).unwrap_err().to_string().contains("`cycles` is no number"));
         let dir = folder("title = t\nbuild.one = 2.patch");
         assert!(case(dir.path()).unwrap_err().to_string().contains("2.patch"));
         let dir = folder("title = t\nbuild.one = 1.patch\nprograms = bash");

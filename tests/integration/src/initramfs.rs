@@ -1,5 +1,5 @@
 //! Builds the guest's first root: static busybox, the scripts in `guest/`, the modules of the
-//! stock kernel that the cases load, and for each case its script, its helper, its patches, and what it
+//! stock kernel that the cases load, and for each case its script, its helpers, its patches, and what it
 //! takes from the kernel's source and from this machine.
 
 use std::os::unix::fs::PermissionsExt;
@@ -80,7 +80,8 @@ pub fn for_cases(kernel: &KernelSet, cases: &[GuestCase<'_>]) -> Result<Vec<u8>>
         archive.file(&format!("{dir}/guest.sh"), 0o644, case.script.as_bytes());
         let pinned = if case.pinned == Pinned::Yes { "yes" } else { "no" };
         let along: Vec<&str> = case.along.iter().map(|other| other.name.as_str()).collect();
-        let environment = format!("PINNED={pinned}\nALONG='{}'\n", along.join(" "));
+        let rounds = case.rounds.map(|rounds| format!("CYCLES={rounds}\n")).unwrap_or_default();
+        let environment = format!("PINNED={pinned}\nALONG='{}'\n{rounds}", along.join(" "));
         archive.file(&format!("{dir}/env"), 0o644, environment.as_bytes());
         for other in &case.along {
             let place = format!("{dir}/along/{}.sh", other.name);
@@ -91,7 +92,7 @@ pub fn for_cases(kernel: &KernelSet, cases: &[GuestCase<'_>]) -> Result<Vec<u8>>
             archive.file(&format!("{dir}/{}.ko", patch.build), 0o644, &patch.bytes);
             archive.file(&format!("{dir}/{}.name", patch.build), 0o644, name.as_bytes());
         }
-        if let Some(source) = &case.helper {
+        for source in &case.helpers {
             let program = compile(&kernel.source.join(source))?;
             archive.file(&format!("bin/{}", helper_name(source)), 0o755, &program);
         }

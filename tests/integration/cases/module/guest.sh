@@ -44,11 +44,27 @@ module_gone() {
 	is 1 cat "/sys/kernel/livepatch/$(name_of main)/enabled"
 }
 
-# Before 6.3 the kernel finds what it wrote the first time in the way, and refuses the module.
+# Where the module's own functions are, which the patch refers to.
+place() { awk '$3 == "loop_attr_do_show_offset" { print $1 }' /proc/kallsyms; }
+
+# Three times, not always in the same place, so that a reference that was left as it was leads nowhere. Before
+# 6.3 the kernel finds what it wrote the first time in the way, and refuses the module.
 module_again() {
 	if grep -q ' clear_relocate_add$' /proc/kallsyms; then
 		stock loop
 		loaded
+		places=$(place)
+		works rmmod loop
+		stock dummy
+		stock loop
+		loaded
+		places="$places $(place)"
+		works rmmod loop
+		works rmmod dummy
+		stock loop
+		loaded
+		places="$places $(place)"
+		[ "$(echo $places | tr ' ' '\n' | sort -u | wc -l)" -gt 1 ] || wrong "loop was at $places"
 	else
 		fails insmod /modules/loop.ko
 		has "refusing to load module 'loop'" dmesg

@@ -158,7 +158,7 @@ fn scripted(lines: &str) -> Case {
         script: format!("only() {{\n\t{lines}\n}}\nrun() {{ step only only; }}\n"),
         builds: Vec::new(),
         modules: Vec::new(),
-        helper: None,
+        helpers: Vec::new(),
         along: Vec::new(),
         programs: Vec::new(),
         sources: Vec::new(),
@@ -169,5 +169,7 @@ fn scripted(lines: &str) -> Case {
         kernels: vec![Known::USUAL],
         pinned: Pinned::No,
         alone: true,
+        seconds: 60,
+        rounds: None,
     }
 }

@@ -331,7 +331,7 @@ impl Built {
                 script: format!("OBJECT={}\n{script}", self.object),
                 builds: Vec::new(),
                 modules: stock.then(|| self.object.clone()).into_iter().collect(),
-                helper: None,
+                helpers: Vec::new(),
                 along: Vec::new(),
                 programs: Vec::new(),
                 sources: Vec::new(),
@@ -342,6 +342,8 @@ impl Built {
                 kernels: vec![Known::USUAL],
                 pinned: self.pinned,
                 alone: false,
+                seconds: 60,
+                rounds: None,
             };
             (change.to_owned(), case, self.bytes.clone())
         };

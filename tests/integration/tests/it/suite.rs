@@ -161,7 +161,7 @@ impl Suite {
 
     /// The like for any kernel.
     pub(crate) fn build_on(&self, kernel: &Known, case: &str, build: &Build) -> Result<Ran> {
-        let key = format!("{}{case}/{}", in_folder(kernel), build.name);
+        let key = format!("{}{}", in_folder(kernel), key(case, build));
         let cell = {
             let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(builds.entry(key.clone()).or_default())
@@ -195,6 +195,18 @@ impl Suite {
             build.flags.push(format!("--module={}", module.display()));
         }
         Ok(build)
+    }
+}
+
+/// What tells a build from others, and where it goes: cases that patch the same module share its build.
+fn key(case: &str, build: &Build) -> String {
+    let source = build.patches.first().and_then(|source| source.canonicalize().ok());
+    let shared = source.filter(|_| build.maker == Maker::Kbuild);
+    let shared =
+        shared.as_deref().and_then(|source| source.strip_prefix(here().join("cases")).ok());
+    match shared {
+        Some(source) => format!("targets/{}", source.with_extension("").display()),
+        None => format!("{case}/{}", build.name),
     }
 }
 

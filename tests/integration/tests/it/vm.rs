@@ -29,10 +29,6 @@ use crate::suite::here;
 /// Boot and power off of an emulated guest on a busy machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
-/// Each case has its transitions, of which one may take a minute: of four steps two are one.
-const CASE_LIMIT: Duration = Duration::from_secs(60);
-const CASE_STEPS: usize = 4;
-
 /// The kernel, the CPU model and the cases of a boot.
 type Boot<'a> = (&'static Known, Cpu, Vec<&'a Case>);
 
@@ -233,8 +229,8 @@ fn boot_kernel(
     place: &str,
 ) -> Result<(serial::Log, End)> {
     let initramfs = initramfs::for_cases(kernel, guests)?;
-    let cases = guests.iter().map(|guest| guest.case.steps.len().div_ceil(CASE_STEPS));
-    let limit = BOOT_LIMIT + CASE_LIMIT * u32::try_from(cases.sum::<usize>())?;
+    let limits = guests.iter().map(|guest| u64::from(guest.case.seconds));
+    let limit = BOOT_LIMIT + Duration::from_secs(limits.sum());
     let outcome = qemu::run(&Vm {
         kernel: &kernel.image,
         initramfs: &initramfs,
