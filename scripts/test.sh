@@ -65,7 +65,7 @@ if [ -n "$all" ]; then
   "$here/build-kernel.sh" plain-6.12
   version=$(changes_version)
   [ -z "$version" ] || "$here/fetch-kernel.sh" --version "$version" --if-offered
-  export KPATCH_FIXES=all
+  export KPATCH_FIXES=all KPATCH_CYCLES=300
 fi
 use_cargo
 with_tool fmt cargo fmt --all --check
