@@ -520,4 +520,26 @@ mod tests {
         let dir = folder("title = t\nbuild.one = 1.patch\nprograms = bash");
         assert!(case(dir.path()).unwrap_err().to_string().contains("alone = yes"));
     }
+
+    /// What `docs/livepatching.md` says to run exists.
+    #[test]
+    fn the_tests_that_the_documentation_names_exist() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut known: Vec<String> = Vec::new();
+        for (folder, prefix) in [("cases", ""), ("kpatch/cases", "kpatch-")] {
+            for case in cases(&here.join(folder)).unwrap() {
+                known.push(format!("{prefix}{}", case.name));
+                known.extend(case.steps);
+            }
+        }
+        let text = std::fs::read_to_string(here.join("../../docs/livepatching.md")).unwrap();
+        let cells = text.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit_once("| "));
+        let names = cells.flat_map(|(_, cell)| cell.split('`').skip(1).step_by(2));
+        let plain = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        let names: Vec<&str> = names.filter(plain).collect();
+        assert!(names.len() > 40, "{names:?}");
+        let missing: Vec<&str> =
+            names.into_iter().filter(|name| !known.iter().any(|one| one == name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }

@@ -3,7 +3,6 @@
 //! Callbacks: what is done beside the functions of an object being replaced.
 
 use core::ffi::c_int;
-use core::ffi::c_uint;
 use core::ffi::c_ulong;
 use core::ffi::c_void;
 use core::ffi::CStr;
@@ -183,6 +182,3 @@ unsafe extern "C" fn post_unpatch<C: Callbacks>(object: NonNull<KlpObject>) {
     // SAFETY: As above.
     C::post_unpatch(&unsafe { PatchedObject::new(object) });
 }
-
-/// Version of a state: what the kernel compares.
-pub type Version = c_uint;
