@@ -70,6 +70,21 @@ impl<'a> Debug<'a> {
         };
         Dwarf::load(load).ok()
     }
+
+    /// Calls `each` for every unit that can be read, up to the first header that cannot. One unit that is not
+    /// understood says nothing against the next.
+    pub(super) fn each_unit(
+        &self,
+        mut each: impl for<'s> FnMut(&Dwarf<Slice<'s>>, &Unit<Slice<'s>>) -> gimli::Result<()>,
+    ) {
+        let Some(dwarf) = self.dwarf() else { return };
+        let mut units = dwarf.units();
+        while let Ok(Some(header)) = units.next() {
+            if let Ok(unit) = dwarf.unit(header) {
+                let _ = each(&dwarf, &unit);
+            }
+        }
+    }
 }
 
 /// The section and the offset in it that an address stands for.

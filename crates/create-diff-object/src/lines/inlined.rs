@@ -25,15 +25,8 @@ pub struct Inlined {
 impl Inlined {
     /// Reads the debug information of an object.
     pub fn read(object: &ObjectFile) -> Self {
-        let debug = Debug::read(object);
         let mut inlined = Inlined::default();
-        let Some(dwarf) = debug.dwarf() else { return inlined };
-        let mut units = dwarf.units();
-        while let Ok(Some(header)) = units.next() {
-            if let Ok(unit) = dwarf.unit(header) {
-                let _ = inlined.collect(&dwarf, &unit);
-            }
-        }
+        Debug::read(object).each_unit(|dwarf, unit| inlined.collect(dwarf, unit));
         inlined
     }
 

@@ -115,16 +115,10 @@ struct Layouts {
 impl Layouts {
     /// Reads the debug information of an object; what was read before an error is used.
     fn read(object: &ObjectFile) -> Self {
-        let debug = Debug::read(object);
         let mut layouts = Layouts::default();
-        let Some(dwarf) = debug.dwarf() else { return layouts };
-        let mut units = dwarf.units();
-        while let Ok(Some(header)) = units.next() {
-            if let Ok(unit) = dwarf.unit(header) {
-                let mut reader = Reader { dwarf: &dwarf, unit: &unit, sizes: HashMap::new() };
-                let _ = reader.collect(&mut layouts);
-            }
-        }
+        Debug::read(object).each_unit(|dwarf, unit| {
+            Reader { dwarf, unit, sizes: HashMap::new() }.collect(&mut layouts)
+        });
         layouts
     }
 }

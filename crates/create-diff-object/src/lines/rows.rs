@@ -43,16 +43,9 @@ impl Rows {
     pub fn read(object: &ObjectFile) -> Self {
         let debug = Debug::read(object);
         let mut rows = Rows::default();
-        let Some(dwarf) = debug.dwarf() else { return rows };
         let mut ids = HashMap::new();
         let mut sequences = Vec::new();
-        let mut units = dwarf.units();
-        // One unit that is not understood says nothing against the next.
-        while let Ok(Some(header)) = units.next() {
-            if let Ok(unit) = dwarf.unit(header) {
-                let _ = rows.collect(&dwarf, &unit, &mut ids, &mut sequences);
-            }
-        }
+        debug.each_unit(|dwarf, unit| rows.collect(dwarf, unit, &mut ids, &mut sequences));
         // In order: one sequence may begin where another ends.
         sequences.sort_by_key(|(section, rows)| (*section, rows.first().map(|row| row.offset)));
         for (section, sequence) in sequences {

@@ -23,15 +23,8 @@ pub struct Scopes {
 impl Scopes {
     /// Reads the debug information of an object.
     pub fn read(object: &ObjectFile) -> Self {
-        let debug = Debug::read(object);
         let mut scopes = Scopes::default();
-        let Some(dwarf) = debug.dwarf() else { return scopes };
-        let mut units = dwarf.units();
-        while let Ok(Some(header)) = units.next() {
-            if let Ok(unit) = dwarf.unit(header) {
-                let _ = scopes.collect(&dwarf, &unit);
-            }
-        }
+        Debug::read(object).each_unit(|dwarf, unit| scopes.collect(dwarf, unit));
         scopes
     }
 
