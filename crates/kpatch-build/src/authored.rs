@@ -9,7 +9,6 @@ use anyhow::Context;
 use anyhow::Result;
 use clap::Args;
 use kpatch_elf::livepatch::VMLINUX;
-use kpatch_refusal::Refusal;
 use patch_module::Authored;
 use patch_module::Code;
 use patch_module::PatchModule;
@@ -27,8 +26,8 @@ use crate::target::Target;
 
 /// Builds a livepatch module from a livepatch that is written in Rust.
 ///
-/// The source is the root of a crate without `std`, with its modules in files beside it, that uses `kpatch_core` (kmod/core of the project) and says
-/// by `livepatch!` what it patches. examples/rust has some to begin with.
+/// The source is the root of a crate without `std`, with its modules in files beside it, that uses `kpatch_core`
+/// (kmod/core of the project) and says by `livepatch!` what it patches. examples/rust has some to begin with.
 #[derive(Debug, Clone, Args)]
 pub struct RustArguments {
     /// The livepatch
@@ -72,10 +71,7 @@ pub fn run(arguments: &RustArguments, mut out: impl Write) -> Result<()> {
     }
     let session = session::open(&arguments.settings)?;
     let Session { progress, jobs, cache, work, log, target, .. } = &session;
-    let only_on = match arguments.no_build_id_check {
-        true => None,
-        false => Some(target.identity.as_ref().map_err(Refusal::clone)?),
-    };
+    let only_on = target.only_on(arguments.no_build_id_check)?;
     let prepared = session.prepare()?;
     let options = link::options(target)?;
     let kernel = link::kernel(target, &prepared, &options);

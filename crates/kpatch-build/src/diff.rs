@@ -52,9 +52,9 @@ struct Loaded<'a> {
     patched: ObjectFile,
 }
 
-/// Diffs `pairs`, of which the functions `rerouted` have new names, and writes an object for each that changed into `directory`. The result is sorted by
-/// patched object, vmlinux first, as the module link wants it. Explanations are added to `explained` if
-/// they are wanted, by object, also of what is refused.
+/// Diffs `pairs`, of which the functions `rerouted` have new names, and writes an object for each that changed
+/// into `directory`. The result is sorted by patched object, vmlinux first, as the module link wants it.
+/// Explanations are added to `explained` if they are wanted, by object, also of what is refused.
 ///
 /// # Errors
 /// All refusals of all objects; [`NothingChanged`] when no function of the kernel is replaced
@@ -101,7 +101,7 @@ pub fn diff(
     }
     Refusals::none_or(refusals, ())?;
     let mut changed: Vec<_> = differences.iter().filter(|(_, d)| !d.is_empty()).collect();
-    if changed.iter().all(|(_, d)| d.changed_functions().is_empty() && d.callback_count() == 0) {
+    if !changed.iter().any(|(_, difference)| acts(difference)) {
         return Err(NothingChanged.into());
     }
     leave_out_unreachable(&mut changed);
@@ -259,12 +259,15 @@ fn all_run(
     Ok(Refusals::none_or(refusals, ())?)
 }
 
+/// Whether it changes anything of what it patches, as [`DiffObject::acts`].
+fn acts(difference: &Difference<'_>) -> bool {
+    !difference.changed_functions().is_empty() || difference.callback_count() > 0
+}
+
 /// New code of a module can only be called by code that replaces the module's. The kernel proper's new code is
 /// there for all.
 fn leave_out_unreachable(changed: &mut Vec<&(&CompiledPair, Difference<'_>)>) {
-    let acting = changed.iter().filter(|(_, difference)| {
-        !difference.changed_functions().is_empty() || difference.callback_count() > 0
-    });
+    let acting = changed.iter().filter(|(_, difference)| acts(difference));
     let acting: BTreeSet<Owner> = acting.map(|(pair, _)| pair.unit.owner.clone()).collect();
     changed
         .retain(|(pair, _)| pair.unit.owner == Owner::Vmlinux || acting.contains(&pair.unit.owner));

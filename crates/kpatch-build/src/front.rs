@@ -51,6 +51,19 @@ pub struct Context<'a> {
     pub progress: &'a Progress,
 }
 
+impl<'a> Context<'a> {
+    /// What all compilations in `prepared` share; the patched side reads none of the files touched in `source`.
+    pub fn setting(
+        &self,
+        prepared: &'a Prepared,
+        headers: &'a AuthorHeaders,
+        source: &'a Path,
+    ) -> Setting<'a> {
+        let Self { cache, work, jobs, log, .. } = *self;
+        Setting { cache, prepared, headers, source, work, jobs, log }
+    }
+}
+
 /// Both objects of everything that the patches touch.
 #[derive(Debug, Clone)]
 pub struct Front {
@@ -93,7 +106,7 @@ pub fn run(
     patches: &[Patch],
     most_objects: usize,
 ) -> Result<Front> {
-    let Context { cache, work, jobs, log, progress } = *context;
+    let Context { cache, jobs, log, progress, .. } = *context;
     let applied = apply::apply(&tree.root, patches)?;
     applied.notes.iter().for_each(|note| progress.note(note));
     let new_objects = new_files::listed(&tree.root, &applied)?;
@@ -110,15 +123,8 @@ pub fn run(
     units.extend(new_files::units(&new_objects, &database, &config)?);
     let mut farm = farms.claim(cache, tree)?;
     compile::lay_out(&applied.files, &mut farm)?;
-    let setting = Setting {
-        cache,
-        prepared: &prepared,
-        headers: &AuthorHeaders::lay_out(cache)?,
-        source: &tree.root,
-        work,
-        jobs,
-        log,
-    };
+    let author_headers = AuthorHeaders::lay_out(cache)?;
+    let setting = context.setting(&prepared, &author_headers, &tree.root);
     let look = headers::Where {
         setting: &setting,
         tree,
@@ -150,16 +156,8 @@ pub fn callers(
     front: &Front,
     rerouted: &Rerouted,
 ) -> Result<Vec<CompiledPair>> {
-    let Context { cache, work, jobs, log, .. } = *context;
-    let setting = Setting {
-        cache,
-        prepared: &front.prepared,
-        headers: &AuthorHeaders::lay_out(cache)?,
-        source: &tree.root,
-        work,
-        jobs,
-        log,
-    };
+    let author_headers = AuthorHeaders::lay_out(context.cache)?;
+    let setting = context.setting(&front.prepared, &author_headers, &tree.root);
     rerouted.users(&setting, &front.prepared.database()?, &front.pairs)
 }
 

@@ -53,7 +53,7 @@ pub fn link(
     let options = options(target)?;
     let files: Vec<PathBuf> = objects.iter().map(|object| object.path.clone()).collect();
     // The kernel proper may have nothing but new code in the patch, which modules call.
-    let acting = objects.iter().filter(|object| !object.changed.is_empty() || object.callbacks > 0);
+    let acting = objects.iter().filter(|object| object.acts());
     let patched: BTreeSet<&str> = acting.map(|object| object.patches.as_str()).collect();
     let gate =
         wish.only_on.map(|identity| gate::gate(identity, gate::modules(objects))).transpose()?;

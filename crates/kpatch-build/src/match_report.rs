@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use crate::author_headers::AuthorHeaders;
 use crate::compile;
-use crate::compile::Setting;
 use crate::compile::Unpatched;
 use crate::front;
 use crate::modules::Modules;
@@ -72,21 +71,14 @@ pub struct ObjectMatch {
 /// Refusals for all that is not what runs; tool failures.
 pub fn run(arguments: &MatchArguments, mut out: impl Write) -> Result<()> {
     let session = session::open(&arguments.settings)?;
-    let Session { progress, jobs, cache, work, log, tree, target } = &session;
+    let Session { progress, cache, tree, target, .. } = &session;
     let prepared = session.prepare()?;
     let database = prepared.database()?;
     let config = std::fs::read_to_string(prepared.objects.join(".config"))?;
     let files = arguments.files.iter().cloned();
     let units = front::units(&database, tree, files, &config, progress)?;
-    let setting = Setting {
-        cache,
-        prepared: &prepared,
-        headers: &AuthorHeaders::lay_out(cache)?,
-        source: &tree.root,
-        work: &work.path,
-        jobs: *jobs,
-        log,
-    };
+    let author_headers = AuthorHeaders::lay_out(cache)?;
+    let setting = session.context().setting(&prepared, &author_headers, &tree.root);
     let objects = progress.step("compile", || compile::unpatched(&setting, &units))?;
     let matched = progress.step("match with what runs", || match_all(&objects, target))?;
     let refusals: Vec<Refusal> = matched.iter().flat_map(|(_, why)| why.clone()).collect();

@@ -43,6 +43,13 @@ pub struct DiffObject {
     pub notices: Vec<Notice>,
 }
 
+impl DiffObject {
+    /// Whether it changes anything of what it patches; else it has new code only, which others call.
+    pub fn acts(&self) -> bool {
+        !self.changed.is_empty() || self.callbacks > 0
+    }
+}
+
 /// Reads what the compiler made of `object` of the kernel.
 ///
 /// # Errors

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use create_diff_object::explain::report::ObjectReport;
 use create_diff_object::explain::report::Report;
-use kpatch_refusal::Refusal;
 use kpatch_refusal::Refusals;
 
 use crate::cli::Cli;
@@ -35,10 +34,7 @@ pub fn run(cli: &Cli, report: &mut Report) -> Result<PathBuf> {
     let patches = front::read_patches(&cli.patches)?;
     let session = session::open(&cli.settings)?;
     let Session { progress, jobs, cache, work, log, tree, target } = &session;
-    let only_on = match cli.no_build_id_check {
-        true => None,
-        false => Some(target.identity.as_ref().map_err(Refusal::clone)?),
-    };
+    let only_on = target.only_on(cli.no_build_id_check)?;
     let most_objects = cli.max_objects as usize;
     let context = session.context();
     let mut front = front::run(&context, tree, &target.origin(), &patches, most_objects)?;

@@ -237,6 +237,14 @@ impl Target {
         Some(format!("CONFIG_{symbol} is {prepared}, in the headers {shipped}{more}"))
     }
 
+    /// By what a patch for it knows the kernel that it may be enabled on; nothing if that is any.
+    ///
+    /// # Errors
+    /// When it cannot be known.
+    pub fn only_on(&self, any: bool) -> Result<Option<&Identity>, Refusal> {
+        (!any).then(|| self.identity.as_ref().map_err(Refusal::clone)).transpose()
+    }
+
     /// What there is to compile parts of it by.
     pub fn origin(&self) -> Origin {
         let config = self.parts.config.clone();
