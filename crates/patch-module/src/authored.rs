@@ -50,7 +50,8 @@ pub struct Authored {
     pub outliving: Vec<String>,
 }
 
-/// Compiles `source`, a crate whose modules are in files beside it, for the module `name`; see [`crate::build`] for the rest.
+/// Compiles `source`, a crate whose modules are in files beside it, for the module `name`; see [`crate::build`]
+/// for the rest.
 ///
 /// # Errors
 /// Refusals when the template cannot be used, or the code needs what kernels without Rust do not have;
@@ -80,12 +81,10 @@ pub fn compile(
     let places = toolchain::Places::from_env();
     let core = match template::choose(template, target, &places, log)? {
         Way::Freestanding => {
-            let toolchains = toolchain::find(&places, log);
-            let library = core_library::prepare(toolchains, target.options, &cache_dir, log)?;
-            let directory = work_dir.join("core");
-            fs::create_dir_all(&directory)
-                .with_context(|| format!("cannot create `{}`", directory.display()))?;
-            let core = core_object::prepare(&library, &directory, log)?;
+            let directories = (work_dir.as_path(), cache_dir.as_path());
+            let (library, core) =
+                core_object::freestanding(target.options, &places, directories, log)?;
+            let directory = core_object::directory(&work_dir);
             authored.object = directory.join("authored.o");
             let mut rustc = library.rustc(&directory);
             let mut core_crate = std::ffi::OsString::from(format!("{}=", core_object::CRATE));
@@ -130,9 +129,10 @@ pub fn compile(
     };
     let read =
         |file: &Path| fs::read(file).with_context(|| format!("cannot read `{}`", file.display()));
-    check(&read(&authored.object)?, &read(&core)?, &authored.source)?;
     let data = read(&authored.object)?;
-    let tables = intermediate::announced(&data)?;
+    let file = object::File::parse(&*data).context("rustc's output is not an object file")?;
+    check(&file, &read(&core)?, &authored.source)?;
+    let tables = intermediate::announced(&file)?;
     if tables.objects.is_empty() {
         let place = Place::file(authored.source.display().to_string());
         let hint = "say what is patched by `kpatch_core::livepatch!`";
@@ -140,7 +140,7 @@ pub fn compile(
         return Err(Refusal::new(Code::ModuleMalformed, place, message, hint).into());
     }
     Ok(Authored {
-        outliving: tail_jumps::find(&object::File::parse(&*data)?),
+        outliving: tail_jumps::find(&file),
         functions: tables.functions,
         callbacks: tables.callbacks,
         objects: tables.objects,
@@ -149,9 +149,8 @@ pub fn compile(
 }
 
 /// The gate: of Rust code it needs the core's alone.
-fn check(data: &[u8], core: &[u8], source: &Path) -> Result<()> {
+fn check(file: &object::File<'_>, core: &[u8], source: &Path) -> Result<()> {
     let place = Place::file(source.display().to_string());
-    let file = object::File::parse(data).context("rustc's output is not an object file")?;
     let core = object::File::parse(core).context("the core is not an object file")?;
     let offered: BTreeSet<&str> = core
         .symbols()
@@ -159,7 +158,7 @@ fn check(data: &[u8], core: &[u8], source: &Path) -> Result<()> {
         .filter_map(|symbol| symbol.name().ok())
         .collect();
     // `_R`: names of Rust (RFC 2603).
-    let rust = core_object::needed(&file).filter(|name| name.starts_with("_R"));
+    let rust = core_object::needed(file).filter(|name| name.starts_with("_R"));
     let missing: BTreeSet<&str> = rust.filter(|name| !offered.contains(name)).collect();
     if !missing.is_empty() {
         return Err(Refusal::new(
@@ -171,5 +170,5 @@ fn check(data: &[u8], core: &[u8], source: &Path) -> Result<()> {
         )
         .into());
     }
-    Ok(core_object::relocations(&file, place)?)
+    Ok(core_object::relocations(file, place)?)
 }

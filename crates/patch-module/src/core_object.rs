@@ -21,9 +21,12 @@ use object::RelocationFlags;
 use object::elf;
 use tool_run::ToolLog;
 
+use crate::KernelOptions;
 use crate::core_library;
 use crate::core_library::CoreLibrary;
 use crate::sources;
+use crate::toolchain;
+use crate::toolchain::Places;
 
 /// All that the core may need. The memory functions are exported by every kernel; the compiler
 /// may make calls to them of loops and assignments.
@@ -70,11 +73,7 @@ pub(crate) struct CoreObject {
 ///
 /// # Errors
 /// When rustc fails, or the object does not pass the gate (a [`Refusal`]).
-pub(crate) fn prepare(
-    library: &CoreLibrary,
-    directory: &Path,
-    log: &ToolLog,
-) -> Result<CoreObject> {
+fn prepare(library: &CoreLibrary, directory: &Path, log: &ToolLog) -> Result<CoreObject> {
     let mut parts = vec![EDITION];
     parts.extend(sources::CORE.iter().flat_map(|(name, text)| [*name, *text]));
     let digest = core_library::digest(&parts);
@@ -93,6 +92,30 @@ pub(crate) fn prepare(
         .with_context(|| format!("cannot read `{}`", kept.object.display()))?;
     check(&data)?;
     Ok(kept)
+}
+
+/// The core for a kernel of `options`, compiled in `work_dir` if the cache has none, with the library that it
+/// was compiled with.
+///
+/// # Errors
+/// As [`core_library::prepare`] and [`prepare`].
+pub(crate) fn freestanding(
+    options: &KernelOptions,
+    places: &Places,
+    (work_dir, cache_dir): (&Path, &Path),
+    log: &ToolLog,
+) -> Result<(CoreLibrary, CoreObject)> {
+    let library = core_library::prepare(toolchain::find(places, log), options, cache_dir, log)?;
+    let directory = directory(work_dir);
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create `{}`", directory.display()))?;
+    let core = prepare(&library, &directory, log)?;
+    Ok((library, core))
+}
+
+/// Where in the work directory rustc compiles.
+pub(crate) fn directory(work_dir: &Path) -> PathBuf {
+    work_dir.join("core")
 }
 
 /// Copies a file to its place, where it appears whole.
@@ -176,7 +199,6 @@ pub(crate) fn relocations(file: &object::File<'_>, place: Place) -> Result<(), R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::KernelOptions;
     use crate::testing::script;
     use crate::toolchain::Toolchain;
     use object::Architecture;

@@ -73,18 +73,17 @@ pub(crate) struct Announced {
     pub(crate) objects: BTreeSet<String>,
 }
 
-/// Reads the tables of functions and callbacks in an object, whose file is `data`.
+/// Reads the tables of functions and callbacks in an object.
 ///
 /// # Errors
-/// A [`Refusal`] when they are not as the core will read them.
-pub(crate) fn announced(data: &[u8]) -> Result<Announced> {
-    let file = File::parse(data).context("rustc's output is not an ELF file")?;
+/// When they are not as the core will read them.
+pub(crate) fn announced(file: &File<'_>) -> Result<Announced, Refusal> {
     let mut objects = BTreeSet::new();
     let mut count = |table: &Table| -> Result<usize, String> {
         let section = file.sections().find(|section| section.name() == Ok(table.section));
         let Some(section) = section.filter(|section| section.size() > 0) else { return Ok(0) };
         let count = section.size() as usize / table.record;
-        let names = names_in(&file, &section, table)?;
+        let names = names_in(file, &section, table)?;
         if names.len() != count {
             return Err(format!("{} of {count} records name a patched object", names.len()));
         }

@@ -123,12 +123,8 @@ pub fn build(
     let directory = work_dir.join("module");
     let file = match template::choose(module.template, target, &places, log)? {
         Way::Freestanding => {
-            let toolchains = toolchain::find(&places, log);
-            let library = core_library::prepare(toolchains, target.options, &cache_dir, log)?;
-            let core_dir = work_dir.join("core");
-            fs::create_dir_all(&core_dir)
-                .with_context(|| format!("cannot create `{}`", core_dir.display()))?;
-            let core = core_object::prepare(&library, &core_dir, log)?;
+            let directories = (work_dir.as_path(), cache_dir.as_path());
+            let (_, core) = core_object::freestanding(target.options, &places, directories, log)?;
             kbuild::lay_out(&directory, Some(&core.object), module)?;
             kbuild::make(&directory, target, module.name, None, jobs, log)?
         }

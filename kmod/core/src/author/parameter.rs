@@ -21,8 +21,6 @@ pub trait Value: Sized {
     type Place;
     /// What an array has where nothing was given.
     const NOTHING: Self;
-    /// What the kernel calls it, for `modinfo`.
-    const NAME: &'static str;
     /// What the kernel converts it with.
     const OPERATIONS: *const c_void;
     /// Reads it.
@@ -32,7 +30,6 @@ pub trait Value: Sized {
 impl Value for c_int {
     type Place = AtomicI32;
     const NOTHING: Self = 0;
-    const NAME: &'static str = "int";
     const OPERATIONS: *const c_void = &raw const param_ops_int;
 
     #[inline]
@@ -44,7 +41,6 @@ impl Value for c_int {
 impl Value for c_uint {
     type Place = AtomicU32;
     const NOTHING: Self = 0;
-    const NAME: &'static str = "uint";
     const OPERATIONS: *const c_void = &raw const param_ops_uint;
 
     #[inline]
@@ -56,7 +52,6 @@ impl Value for c_uint {
 impl Value for bool {
     type Place = AtomicBool;
     const NOTHING: Self = false;
-    const NAME: &'static str = "bool";
     const OPERATIONS: *const c_void = &raw const param_ops_bool;
 
     #[inline]
